@@ -1,0 +1,140 @@
+"""What the client costs: CPU of one request, and the wall time of many images at once.
+
+Run with ``python -m benchmarks.client``. The CPU is that of this process alone; the server is another
+one, and bare httpx with a ready-made body is measured in turn with ours.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import statistics
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import httpx
+
+from pytest_setups.serving.process import free_port
+from pytest_setups.tagging.ahead import Ahead, InOrder
+from pytest_setups.tagging.client import Client
+from pytest_setups.tagging.images import Prepared, Sample, encode
+from pytest_setups.tagging.stages import Stage, load_prompts
+from pytest_setups.tagging.tagger import Request, ServedTagger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+PICTURE_BYTES: Final = 300 * 1024
+REQUESTS: Final = 200
+ROUNDS: Final = 15
+IMAGES: Final = 60
+ANSWER_S: Final = 0.1
+
+
+@contextmanager
+def instant_server(delay_s: float = 0.0) -> Iterator[str]:
+    """A server in another process that answers every request the same after ``delay_s`` seconds."""
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.instant_server", str(port), str(delay_s)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None  # noqa: S101  # PIPE was asked for
+        process.stdout.readline()
+        try:
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            process.kill()
+
+
+def request() -> Request:
+    """The request of a run with default settings."""
+    parameters = {"max_tokens": 256, "temperature": 0.2, "top_p": 0.9}
+    return Request(dict.fromkeys(Stage, "model"), load_prompts("default"), parameters)
+
+
+def picture() -> Prepared:
+    """A picture of 300 KiB."""
+    return Prepared(base64.b64encode(os.urandom(PICTURE_BYTES)), 1024, 768, "")
+
+
+def cpu_per_request() -> None:
+    """Print milliseconds of CPU per request: ours, with the body spliced for each, and bare httpx."""
+    with instant_server() as url, httpx.Client(timeout=30) as bare:
+        image, asking = picture(), request()
+        prompt = asking.prompts.caption
+        ready = asking.body(Stage.CAPTION, prompt, image)
+        headers = {"content-type": "application/json"}
+        ours = Client(base_url=url, api_key=None, timeout_s=30)
+        rivals: dict[str, Callable[[], object]] = {
+            "bare httpx, ready-made body": lambda: bare.post(
+                f"{url}/chat/completions", content=ready, headers=headers
+            ).json(),
+            "pytest-setups, body spliced": lambda: ours.chat(
+                asking.body(Stage.CAPTION, prompt, image), stream=False
+            ),
+        }
+        figures: dict[str, list[float]] = {name: [] for name in rivals}
+        for _ in range(ROUNDS):
+            for name, ask in rivals.items():
+                figures[name].append(_cpu_ms(ask))
+        ours.close()
+    medians = {name: statistics.median(values) for name, values in figures.items()}
+    for name, value in medians.items():
+        print(f"{name}: {value:.3f} ms CPU per request (median of {ROUNDS} rounds of {REQUESTS})")
+    httpx_ms, ours_ms = medians.values()
+    print(f"ratio: {ours_ms / httpx_ms:.2f} (goal: at most 1.25)")
+
+
+def _cpu_ms(ask: Callable[[], object]) -> float:
+    start = time.process_time()
+    for _ in range(REQUESTS):
+        ask()
+    return (time.process_time() - start) / REQUESTS * 1000
+
+
+def wall_time(folder: Path) -> None:
+    """Print the seconds that 60 images of three stages take at 100 ms an answer, beside the ideal."""
+    from PIL import Image  # noqa: PLC0415  # only this benchmark draws
+
+    samples = [Sample(f"{number}.png", folder / f"{number}.png") for number in range(IMAGES)]
+    for number, sample in enumerate(samples):
+        Image.effect_noise((640, 480), number + 1).convert("RGB").save(sample.path)
+    with instant_server(ANSWER_S) as url:
+        for at_once in (1, 8, 32):
+            client = Client(base_url=url, api_key=None, timeout_s=30, connections=at_once)
+            tagger = ServedTagger(client, request(), max_edge=1024, at_once=at_once)
+            plan = {sample: tuple(Stage) for sample in samples}
+            asker = InOrder(tagger) if at_once == 1 else Ahead(tagger, plan, at_once, client.abort)
+            start = time.perf_counter()
+            for sample in samples:
+                for stage in Stage:
+                    asker.take(sample, stage)
+            seconds = time.perf_counter() - start
+            asker.close()
+            client.close()
+            ideal = -(-IMAGES // at_once) * len(Stage) * ANSWER_S
+            print(f"N={at_once}: {seconds:.2f} s, ideal {ideal:.2f} s, {seconds / ideal:.2f} times it")
+
+
+def preparation() -> None:
+    """Print milliseconds that encoding one picture of 1024 pixels takes."""
+    from PIL import Image  # noqa: PLC0415  # only this benchmark draws
+
+    image = Image.effect_noise((1024, 768), 50).convert("RGB")
+    start = time.process_time()
+    for _ in range(20):
+        encode(image, 1024)
+    print(f"encoding one picture of 1024 x 768: {(time.process_time() - start) / 20 * 1000:.1f} ms CPU")
+
+
+if __name__ == "__main__":
+    import tempfile
+    from pathlib import Path
+
+    cpu_per_request()
+    preparation()
+    with tempfile.TemporaryDirectory() as name:
+        wall_time(Path(name))

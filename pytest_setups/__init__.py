@@ -1,0 +1,53 @@
+"""Prove that a served vision-language model tags photographs, and keep the proof in git.
+
+The names here are what a conftest or a test may import; they are loaded when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_setups.registry.entry import Entry
+    from pytest_setups.registry.store import Registry
+    from pytest_setups.serving.server import Server
+    from pytest_setups.settings import Settings
+    from pytest_setups.tagging.checks import Output
+    from pytest_setups.tagging.images import Sample
+    from pytest_setups.tagging.own import ImageTagger, StageTagger
+    from pytest_setups.tagging.stages import Stage
+    from pytest_setups.tagging.tagger import Tagging
+
+__all__ = [
+    "Entry",
+    "ImageTagger",
+    "Output",
+    "Registry",
+    "Sample",
+    "Server",
+    "Settings",
+    "Stage",
+    "StageTagger",
+    "Tagging",
+]
+
+_HOMES = {
+    "Entry": "pytest_setups.registry.entry",
+    "ImageTagger": "pytest_setups.tagging.own",
+    "Output": "pytest_setups.tagging.checks",
+    "Registry": "pytest_setups.registry.store",
+    "Sample": "pytest_setups.tagging.images",
+    "Server": "pytest_setups.serving.server",
+    "Settings": "pytest_setups.settings",
+    "Stage": "pytest_setups.tagging.stages",
+    "StageTagger": "pytest_setups.tagging.own",
+    "Tagging": "pytest_setups.tagging.tagger",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # any of the names above
+    if name not in _HOMES:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,67 @@
+"""Removing what killed recordings left in a registry."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pytest_setups.registry.files import leftovers, take_over
+from pytest_setups.registry.history import git_tracks
+from pytest_setups.registry.parsing import EntryError
+from pytest_setups.registry.store import RegistryError, why
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_setups.registry.store import Registry
+
+
+def clean(registry: Registry) -> int:
+    """Remove what killed recordings left; returns how many files.
+
+    That is temporary files that no living process can be writing, and results files whose entry
+    was never written. A results file that an entry names or that git tracks is always kept, and so is
+    one whose second name is gone, as on a file system without hard links: validation names it.
+
+    Raises:
+        RegistryError: a file cannot be removed.
+    """
+    folders = (registry.root, registry.entries_dir, registry.results_dir)
+    try:
+        return sum(_clear(registry, leftover) for folder in folders for leftover in leftovers(folder))
+    except OSError as error:
+        raise RegistryError(why(error, registry.root)) from None
+
+
+def _clear(registry: Registry, leftover: Path) -> int:
+    mine = take_over(leftover)
+    if mine is None:
+        return 0
+    orphan = _orphan(registry, mine) if mine.parent == registry.results_dir else None
+    if orphan is not None:
+        orphan.unlink(missing_ok=True)
+    mine.unlink(missing_ok=True)
+    return 1 if orphan is None else 2
+
+
+def _orphan(registry: Registry, temporary: Path) -> Path | None:
+    """The results file of which ``temporary`` is a second name, unless it belongs to an entry."""
+    inode = temporary.stat().st_ino
+    with os.scandir(registry.results_dir) as files:
+        names = [file.name for file in files if file.inode() == inode and file.name != temporary.name]
+    for name in names:
+        if _is_named(registry, name) or git_tracks(registry.results_dir / name):
+            return None
+        return registry.results_dir / name
+    return None
+
+
+def _is_named(registry: Registry, results_name: str) -> bool:
+    """Whether an entry, readable or not, holds the name of this results file."""
+    if (registry.entries_dir / results_name).with_suffix(".json").exists():
+        return True
+    needle = f"{registry.results_dir.name}/{results_name}".encode()
+    try:
+        return any(needle in registry.read(slug).replace(b"\\/", b"/") for slug in registry.slugs())
+    except (EntryError, RegistryError):
+        return True

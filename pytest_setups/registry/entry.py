@@ -1,0 +1,315 @@
+"""The entry: the immutable JSON record of one attempt at a setup, schema 1.1.
+
+Schema 1.1 is schema 1.0 with every field's name and meaning unchanged, plus optional ones. Entries
+written by hand load; fields unknown here survive.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+)
+
+from pytest_setups.registry.parsing import EntryError, canonical_json, faults, parse_json
+from pytest_setups.safe import one_line
+
+SCHEMA_VERSION: Final = "1.1"
+VERSION_PATTERN: Final = r"1(\.[0-9]+)?"
+MAX_NAME: Final = 1000
+SLUG_PATTERN: Final = r"[a-z0-9][a-z0-9._-]{0,199}"
+RESULTS_PATTERN: Final = rf"results/{SLUG_PATTERN}\.jsonl"
+
+StageName = Literal["caption", "keywords", "description"]
+Status = Literal["success", "failed"]
+CommandSource = Literal["given", "process", "launched", "entry"]
+
+
+def _text_date(value: object) -> object:
+    if isinstance(value, int | float):
+        message = "a date is text such as 2025-10-01T00:00:00Z"
+        raise ValueError(message)  # noqa: TRY004  # what a pydantic validator raises
+    return value
+
+
+def _inside_results(value: str) -> str:
+    if re.fullmatch(RESULTS_PATTERN, value) is None:
+        message = (
+            f"{one_line(value, 80)!r} is not results/<slug>.jsonl: a results file lies in the registry itself"
+        )
+        raise ValueError(message)
+    return value
+
+
+UtcDate = Annotated[AwareDatetime, BeforeValidator(_text_date, json_schema_input_type=AwareDatetime)]
+ResultsPath = Annotated[
+    str, AfterValidator(_inside_results), Field(json_schema_extra={"pattern": f"^{RESULTS_PATTERN}$"})
+]
+
+
+Name = Annotated[str, Field(max_length=MAX_NAME)]
+
+
+class Part(BaseModel):
+    """Any part of an entry: frozen, and keeping the fields it does not know."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+
+
+class Model(Part):
+    """The model that was served."""
+
+    repo_id: Name | None = None
+    local_path: str | None = None
+    served_model_name: Name
+    format: str | None = None
+    quantization: str | None = None
+    vision: bool | None = None
+    revision: str | None = None
+    base_model: str | None = None
+    digest: str | None = None
+
+
+class Server(Part):
+    """The server and its configuration.
+
+    ``command_source`` says where the command comes from, and ``command_reason`` why there is none;
+    ``context_length`` is in tokens, ``ready_s`` in seconds from the start to the first real answer.
+    ``started_at``, ``working_directory`` and ``variables`` are those of the server's process.
+    """
+
+    backend: Name
+    command: str | None = None
+    port: int | None = None
+    flags: dict[str, JsonValue] = Field(default_factory=dict)
+    chat_template: str | None = None
+    version: Name | None = None
+    command_source: CommandSource | None = None
+    command_reason: str | None = None
+    context_length: int | None = None
+    started_at: UtcDate | None = None
+    working_directory: str | None = None
+    variables: dict[str, str] | None = None
+    ready_s: float | None = None
+
+
+class PromptSet(Part):
+    """The prompts as they were sent; ``profile`` is the built-in profile's name or the file's."""
+
+    profile: str | None = None
+    system: str | None = None
+    caption: str | None = None
+    keywords: str | None = None
+    description: str | None = None
+
+
+class ImagePreparation(Part):
+    """How pictures were prepared: ``max_edge`` in pixels, ``quality`` as JPEG quality."""
+
+    max_edge: int | None = None
+    format: str | None = None
+    quality: int | None = None
+
+
+class Tagger(Part):
+    """The tagger: its invocation and every sampling parameter that it sent.
+
+    ``program`` names a tagger that is not the built-in one: an external command with its placeholders,
+    or the class of a Python tagger. Of such a tagger only what it was given is known.
+    """
+
+    command: str | None = None
+    base_url: str | None = None
+    models: dict[StageName, str] = Field(default_factory=dict)
+    max_new_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    prompts: PromptSet | None = None
+    image: ImagePreparation | None = None
+    concurrency: int | None = None
+    stream: bool | None = None
+    extra_body: dict[str, JsonValue] | None = None
+    program: str | None = None
+
+
+class ImageRef(Part):
+    """One sample image: its name in the run and the sha256 of the file's bytes."""
+
+    name: str
+    sha256: str | None = None
+
+
+class Results(Part):
+    """The results file: its path relative to the registry, sha256 of its bytes, number of lines."""
+
+    file: ResultsPath
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    lines: int = Field(ge=0)
+
+
+class Verification(Part):
+    """What was proved, when, and from which commit; ``from_entry`` is the slug of the entry it repeats."""
+
+    date_utc: UtcDate
+    git_commit: str | None = None
+    images_processed: int | None = None
+    status: Status
+    failure_reason: str | None = None
+    git_dirty: bool | None = None
+    git_reason: str | None = None
+    images: list[ImageRef] | None = None
+    vision: dict[str, JsonValue] | None = None
+    checks: list[str] | None = None
+    results: Results | None = None
+    from_entry: str | None = None
+
+
+class StagePerformance(Part):
+    """Latencies of one stage in seconds; ``n`` is the number of answers measured."""
+
+    n: int
+    mean_s: float | None = None
+    p50_s: float | None = None
+    p95_s: float | None = None
+    max_s: float | None = None
+    ttft_p50_s: float | None = None
+    output_tokens_per_s: float | None = None
+
+
+class ImagePerformance(Part):
+    """Seconds of whole images, all three stages together; ``n`` is the number of images timed."""
+
+    n: int
+    mean_s: float | None = None
+    p50_s: float | None = None
+    p95_s: float | None = None
+    max_s: float | None = None
+
+
+class Performance(Part):
+    """``avg_latency_s`` is the mean seconds one image takes, all three stages together."""
+
+    avg_latency_s: float | None = None
+    images_per_s: float | None = None
+    concurrency: int | None = None
+    stages: dict[StageName, StagePerformance] | None = None
+    image: ImagePerformance | None = None
+
+
+class Entry(Part):
+    """One entry. Load with :meth:`from_json`; never edit what is on disk."""
+
+    schema_version: Annotated[str, Field(json_schema_extra={"pattern": f"^{VERSION_PATTERN}$"})] = (
+        SCHEMA_VERSION
+    )
+    model: Model
+    server: Server
+    tagger: Tagger
+    verification: Verification
+    notes: str | None = None
+    performance: Performance = Field(default_factory=Performance)
+    environment: dict[str, JsonValue] | None = None
+
+    @field_validator("schema_version")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        if re.fullmatch(VERSION_PATTERN, value) is None:
+            message = (
+                f"schema version {value[:20]!r} cannot be read: this package reads 1.x; upgrade pytest-setups"
+            )
+            raise ValueError(message)
+        return value
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        """Read an entry.
+
+        Raises:
+            EntryError: not JSON, too large or too deep, a schema other than 1.x, or a field that
+                does not fit; the message names the JSON path of each fault.
+        """
+        return cls.from_document(parse_json(data))
+
+    @classmethod
+    def from_document(cls, document: object) -> Self:
+        """Make an entry of parsed JSON; raises EntryError like ``from_json``."""
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            raise EntryError(*faults(error)) from None
+
+    def to_json(self) -> bytes:
+        """The entry as UTF-8 JSON with two spaces of indentation and a final newline."""
+        document = self.model_dump(mode="json")
+        return f"{json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)}\n".encode()
+
+    def fingerprint(self) -> str:
+        """Sha256 (hex) of the canonical JSON of what decides behaviour.
+
+        Model identity, backend, flags, sampling parameters, prompts and image preparation count;
+        versions, hosts, ports, paths, dates, notes, timings and the names of prompt profiles do not.
+        """
+        return hashlib.sha256(canonical_json(self.deciding()).encode()).hexdigest()
+
+    def deciding(self) -> dict[str, Any]:
+        """What decides behaviour: the fields that the fingerprint is made of, nested as in the entry."""
+        server = self.server
+        tagger = self.tagger.model_dump(mode="json", include=DECIDING_TAGGER_FIELDS)
+        if tagger["prompts"]:
+            tagger["prompts"].pop("profile")
+        if tagger["program"] is None:
+            del tagger["program"]
+        return {
+            "model": self.model.model_dump(include=DECIDING_MODEL_FIELDS),
+            "server": {
+                "backend": server.backend,
+                "flags": {k: _portable(v) for k, v in server.flags.items() if k not in HOST_FLAGS},
+                "chat_template": _portable(server.chat_template),
+            },
+            "tagger": tagger,
+        }
+
+
+DECIDING_MODEL_FIELDS: Final = {"repo_id", "served_model_name", "format", "quantization"}
+HOST_FLAGS: Final = frozenset({
+    "host", "port", "api-key", "api-key-file", "hf-token", "log-file", "log-level", "uvicorn-log-level",
+    "download-dir", "slot-save-path", "ssl-keyfile", "ssl-certfile", "ssl-key-file", "ssl-cert-file",
+})  # fmt: skip
+_PATH: Final = re.compile(r"(?:~|\.{0,2}/|[A-Za-z]:[\\/])[^\n]*")
+DECIDING_TAGGER_FIELDS: Final = {
+    "models",
+    "max_new_tokens",
+    "temperature",
+    "top_p",
+    "seed",
+    "prompts",
+    "image",
+    "stream",
+    "extra_body",
+    "program",
+}
+
+
+def _portable(value: JsonValue) -> JsonValue:
+    """The value with paths cut to their last part, which is the same on every machine."""
+    if isinstance(value, str) and _PATH.fullmatch(value):
+        return re.split(r"[\\/]", value.rstrip("\\/"))[-1]
+    return [_portable(one) for one in value] if isinstance(value, list) else value
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of an entry, for editors and CI systems."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Entry.model_json_schema()}

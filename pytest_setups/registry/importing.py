@@ -1,0 +1,120 @@
+"""Bringing entries into a registry without changing a byte of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from pytest_setups.registry.entry import Entry
+from pytest_setups.registry.files import read_bounded, write_exclusive
+from pytest_setups.registry.parsing import EntryError
+from pytest_setups.registry.results import MAX_RESULTS_BYTES, results_faults
+from pytest_setups.registry.store import SLUG, RegistryError, make_slug, why
+from pytest_setups.safe import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from pytest_setups.registry.store import Registry
+
+LEAKED: Final = "its text holds what looks like a key or token: revoke that before you commit the entry"
+_NOT_ENTRIES: Final = frozenset({"index.json", "schema.json"})
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of one file; ``present`` says that an entry with these bytes is there already."""
+
+    source: Path
+    slug: str | None
+    outcome: Literal["imported", "present", "refused"]
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _ResultsFile:
+    file: str
+    data: bytes
+
+
+def entry_files(source: Path) -> list[Path]:
+    """The entry files that a path stands for: the file, or those of a registry or a folder."""
+    if not source.is_dir():
+        return [source]
+    folder = source / "entries" if (source / "entries").is_dir() else source
+    return sorted(path for path in folder.glob("*.json") if path.name not in _NOT_ENTRIES)
+
+
+def import_entries(registry: Registry, files: Iterable[Path]) -> list[Imported]:
+    """Add copies of these files as entries, with their results files; nothing is overwritten.
+
+    The slug is the file's name where that is one, else made of the model's and the backend's name.
+    The index is not rebuilt.
+
+    Raises:
+        RegistryError: the registry cannot be written.
+    """
+    registry.prepare()
+    try:
+        return [_import(registry, path) for path in files]
+    except OSError as error:
+        raise RegistryError(why(error, registry.root)) from None
+
+
+def _import(registry: Registry, source: Path) -> Imported:
+    try:
+        data = read_bounded(source)
+        entry = Entry.from_json(data)
+        results = _results(entry, source)
+    except EntryError as error:
+        return Imported(source, None, "refused", str(error))
+    except OSError as error:
+        return Imported(source, None, "refused", f"cannot be read: {error.strerror}")
+    slug = source.stem if SLUG.fullmatch(source.stem) else _slug(entry)
+    path = registry.entry_path(slug)
+    if path.exists():
+        return _present(registry, source, slug, data)
+    if results is not None and not _place(registry.root / results.file, results.data):
+        return Imported(source, slug, "refused", f"{results.file} is there with other contents")
+    if not write_exclusive(path, data):
+        return _present(registry, source, slug, data)
+    return Imported(source, slug, "imported", LEAKED if _holds_secret(entry) else "")
+
+
+def _present(registry: Registry, source: Path, slug: str, data: bytes) -> Imported:
+    if registry.read(slug) == data:
+        return Imported(source, slug, "present")
+    message = f"an entry {slug!r} with other contents is there; name the file <new slug>.json"
+    return Imported(source, slug, "refused", message)
+
+
+def _results(entry: Entry, source: Path) -> _ResultsFile | None:
+    """The results file beside an entry of a registry, when the entry names one.
+
+    Raises:
+        EntryError: it is not the one that the entry describes.
+        OSError: it cannot be read.
+    """
+    results = entry.verification.results
+    if results is None:
+        return None
+    root = source.parent.parent
+    faults = results_faults(root, entry)
+    if faults:
+        raise EntryError(*faults)
+    return _ResultsFile(results.file, read_bounded(root / results.file, MAX_RESULTS_BYTES))
+
+
+def _place(path: Path, data: bytes) -> bool:
+    """Write a file, unless one is there; False when that holds something else."""
+    return write_exclusive(path, data) or read_bounded(path, MAX_RESULTS_BYTES) == data
+
+
+def _slug(entry: Entry) -> str:
+    return make_slug(entry.model.served_model_name, entry.server.backend)
+
+
+def _holds_secret(entry: Entry) -> bool:
+    texts = (entry.server.command, entry.tagger.command, entry.tagger.base_url)
+    return any(text is not None and redact(text) != text for text in texts)

@@ -1,0 +1,109 @@
+"""Whether a results file is the one that its entry describes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_setups.registry.files import open_regular
+from pytest_setups.registry.parsing import EntryError, parse_json
+from pytest_setups.safe import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytest_setups.registry.entry import Entry, Results
+
+MAX_RESULTS_BYTES: Final = 1024 * 1024 * 1024
+MAX_LINE_BYTES: Final = 4 * 1024 * 1024
+MAX_LINE_FAULTS: Final = 10
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What the lines say: by (image, stage) the last attempt, whether it passed, whether it was timed."""
+
+    lines: int = 0
+    sha256: str = ""
+    last: dict[tuple[str, str], tuple[int, bool, bool]] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+
+def results_faults(root: Path, entry: Entry) -> list[str]:
+    """How the results file in the registry ``root`` differs from what the entry says; none without one."""
+    results = entry.verification.results
+    if results is None:
+        return []
+    try:
+        tally = _read(f"{os.fspath(root)}/{results.file}")
+    except FileNotFoundError:
+        return [f"$.verification.results.file: {results.file} is missing; restore it"]
+    except OSError as error:
+        return [f"$.verification.results.file: {results.file} cannot be read: {error.strerror}"]
+    except EntryError as error:
+        return [f"$.verification.results.file: {results.file}: {error}"]
+    return [*_file_faults(results, tally), *tally.faults, *_count_faults(entry, tally)]
+
+
+def _read(path: str) -> _Tally:
+    if os.path.islink(os.path.dirname(path)):  # noqa: PTH114, PTH120  # a Path for each file costs time
+        message = "its folder is a symbolic link: a registry keeps its files itself"
+        raise EntryError(message)
+    tally, digest = _Tally(), hashlib.sha256()
+    name = "/".join(path.rsplit("/", 2)[1:])
+    with os.fdopen(open_regular(path), "rb") as file:
+        while line := file.readline(MAX_LINE_BYTES + 1):
+            digest.update(line)
+            tally.lines += line.endswith(b"\n")
+            if len(tally.faults) < MAX_LINE_FAULTS:
+                _count(tally, line, name)
+    tally.sha256 = digest.hexdigest()
+    return tally
+
+
+def _count(tally: _Tally, line: bytes, name: str) -> None:
+    try:
+        measured: Any = parse_json(line, MAX_LINE_BYTES)
+        key = (measured["image"], measured["stage"])
+        attempt = (measured.get("attempt") or 1, measured["passed"], measured.get("latency_s") is not None)
+        if attempt >= tally.last.get(key, (0,)):
+            tally.last[key] = attempt
+    except EntryError as error:
+        tally.faults.append(f"{name} line {tally.lines}: {error}")
+    except (KeyError, TypeError, AttributeError):
+        tally.faults.append(f"{name} line {tally.lines}: not a measurement with image, stage and passed")
+
+
+def _file_faults(results: Results, tally: _Tally) -> Iterator[str]:
+    if tally.sha256 != results.sha256:
+        yield f"$.verification.results.sha256: {results.file} holds other bytes than recorded; restore it"
+    if tally.lines != results.lines:
+        yield f"$.verification.results.lines: {results.lines}, but {results.file} has {tally.lines}"
+
+
+def _count_faults(entry: Entry, tally: _Tally) -> Iterator[str]:
+    verification = entry.verification
+    measured = {image for image, _ in tally.last}
+    if verification.images_processed not in {None, len(measured)}:
+        said = verification.images_processed
+        yield f"$.verification.images_processed: {said}, but the results have {len(measured)}"
+    if verification.images is not None:
+        strangers = sorted(measured.symmetric_difference(image.name for image in verification.images))
+        yield from (
+            f"$.verification.images: {one_line(name, 80)!r} is only in one of entry and results"
+            for name in strangers[:MAX_LINE_FAULTS]
+        )
+    answered = Counter(stage for (_, stage), (_, _, timed) in tally.last.items() if timed)
+    for stage, figures in (entry.performance.stages or {}).items():
+        if figures.n != answered[stage]:
+            yield f"$.performance.stages.{stage}.n: {figures.n}, but the results have {answered[stage]}"
+    if verification.status == "success":
+        failed = sorted(key for key, (_, passed, _) in tally.last.items() if passed is not True)
+        yield from (
+            f"$.verification.status: success, but {one_line(image, 80)!r} did not pass {one_line(stage, 80)}"
+            for image, stage in failed[:MAX_LINE_FAULTS]
+        )

@@ -1,0 +1,161 @@
+"""Pages as HTML: self-contained, escaped, and shut off from the network by their own policy."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import tempfile
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from pytest_setups.registry.files import replace
+from pytest_setups.report import plots
+from pytest_setups.report.tables import STAGES
+from pytest_setups.safe import printable, redact
+
+if TYPE_CHECKING:
+    from pytest_setups.report.pages import ReportData, SiteData
+
+MARK: Final = b'<meta name="generator" content="pytest-setups'
+MARK_WITHIN_BYTES: Final = 1024
+MAX_TEXT: Final = 20_000
+_PICTURE: Final = re.compile(r"data:image/jpeg;base64,[A-Za-z0-9+/=]+")
+
+
+class ReportError(Exception):
+    """A report cannot be written; the message says why and what to type."""
+
+
+def render_report(data: ReportData, *, home: bool = False) -> str:
+    """One report; ``home`` links it to the site it belongs to."""
+    return _render(
+        "report.html.j2",
+        data=data,
+        home=home,
+        stage_plot=plots.stage_box(data.measurements),
+        image_plot=plots.image_bars(data.measurements),
+        history_plot=plots.history_lines(data.history),
+    )
+
+
+def write_site(data: SiteData, folder: Path) -> Path:
+    """Write a page for each entry and ``index.html``, which is returned.
+
+    Raises:
+        ReportError: a file there is not one of ours, or cannot be written.
+    """
+    index, entries = folder / "index.html", folder / "entries"
+    try:
+        entries.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"{folder} cannot be made: {error.strerror}"
+        raise ReportError(message) from None
+    check_target(index)
+    for slug, page in data.pages.items():
+        write_page(entries / f"{slug}.html", render_report(page, home=True))
+    write_page(index, _render("site.html.j2", data=data))
+    return index
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write a page in one step.
+
+    Raises:
+        ReportError: what is there is not one of ours, or it cannot be written.
+    """
+    check_target(path)
+    try:
+        replace(path, text.encode())
+    except OSError as error:
+        message = f"{path} cannot be written: {error.strerror}"
+        raise ReportError(message) from None
+
+
+def check_target(path: Path) -> None:
+    """See that a page may be written there: the folder can be written, nothing else would be lost.
+
+    Raises:
+        ReportError: it may not.
+    """
+    try:
+        if path.exists() and not _is_ours(path):
+            message = f"{path} is not a report of pytest-setups: name another file, or remove it"
+            raise ReportError(message)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        message = f"{path} cannot be written: {error.strerror}; name a file in a folder that can be"
+        raise ReportError(message) from None
+
+
+def _is_ours(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return MARK in file.read(MARK_WITHIN_BYTES)
+
+
+def _render(template: str, **values: Any) -> str:  # noqa: ANN401  # whatever a template needs
+    style, script = _asset("page.css"), _asset("page.js")
+    policy = (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    shared = {"style": Markup(style), "script": Markup(script), "policy": Markup(policy)}  # noqa: S704  # our own
+    return _environment().get_template(template).render(**shared, **values)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("pytest_setups.report"),
+        autoescape=True,
+        finalize=_shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"package_version": version("pytest-setups"), "stages": STAGES}
+    environment.filters |= {"seconds": _seconds, "fields": _fields, "picture": _picture}
+    return environment
+
+
+def _shown(value: object) -> object:
+    """What every expression of a template goes through: printable, bounded, without secrets."""
+    if value is None or isinstance(value, Markup):
+        return "" if value is None else value
+    return printable(redact(str(value)), MAX_TEXT)
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _picture(url: str) -> Markup:
+    return Markup(url) if _PICTURE.fullmatch(url) else Markup("")  # noqa: S704  # base64 alone
+
+
+def _fields(value: object, path: str = "") -> list[tuple[str, str]]:
+    """The leaves of a document by dotted name."""
+    if isinstance(value, dict):
+        parts = [_fields(child, f"{path}.{name}" if path else str(name)) for name, child in value.items()]
+        return [field for part in parts for field in part]
+    if value in (None, "", []):
+        return []
+    return [(path, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))]
+
+
+@cache
+def _asset(name: str) -> str:
+    return (Path(__file__).with_name("templates") / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"

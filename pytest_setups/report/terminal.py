@@ -1,0 +1,90 @@
+"""The terminal's lines: a header, and a summary with a table of stages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_setups.measurement import by_stage, image_performance, image_seconds, stage_performance
+from pytest_setups.safe import one_line, redact, redact_url
+from pytest_setups.tagging.stages import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_setups.measurement import Measurement, TaggerEvidence
+    from pytest_setups.session import Session
+
+COLUMNS = ("stage", "n", "failed", "mean s", "p50 s", "p95 s", "max s", "TTFT s", "tokens/s")
+
+
+def header(session: Session, concurrency: int) -> str:
+    """The header line: server, models, images, and the tagger or how many requests at once."""
+    where = redact_url(session.where)
+    images = f"{len(session.samples)} image{'s' if len(session.samples) != 1 else ''}"
+    if session.server is None:
+        fault = (session.fault or "not asked").splitlines()[0]
+        return f"setups: {where or 'no server yet'}, {images}: {fault}"
+    identity = session.server.identity
+    who = " ".join(filter(None, (identity.backend, identity.version)))
+    models = " / ".join(dict.fromkeys(session.server.models.values()))
+    model = one_line(models, 120)
+    how = f"concurrency {concurrency}"
+    if session.program is not None:
+        how = f"tagger {one_line(redact(session.program), 120)}"
+    return f"setups: {where} ({one_line(who, 60)}), model {model}, {images}, {how}"
+
+
+def table(measurements: Sequence[Measurement]) -> Iterator[str]:
+    """A line a stage: outputs that came, failed, latencies in seconds, output tokens per second.
+
+    The last line is of whole images. What was not measured is ``-``.
+    """
+    yield _line(COLUMNS)
+    yield from map(_line, rows(measurements))
+
+
+def rows(measurements: Sequence[Measurement]) -> Iterator[list[str]]:
+    """The cells of each line of the table."""
+    grouped = by_stage(measurements)
+    for stage in Stage:
+        found = grouped.get(stage.value, [])
+        figures = stage_performance(found)
+        failed = sum(not measurement.passed for measurement in found)
+        seconds = (figures.mean_s, figures.p50_s, figures.p95_s, figures.max_s, figures.ttft_p50_s)
+        rate = figures.output_tokens_per_s
+        came = sum(measurement.text is not None for measurement in found)
+        cells = [stage.value, str(came), str(failed), *map(_seconds, seconds)]
+        yield [*cells, "-" if rate is None else f"{rate:.1f}"]
+    yield _image_cells(measurements)
+
+
+def tagger(evidence: TaggerEvidence) -> str:
+    """How an external tagger's command went, and where its log is."""
+    took = "was not run" if evidence.seconds is None else f"took {evidence.seconds:.1f} s"
+    return f"tagger: the command {took}; log: {evidence.log or 'none'}"
+
+
+def _image_cells(measurements: Sequence[Measurement]) -> list[str]:
+    came = {m.image for m in measurements if m.text is not None}
+    failed = {m.image for m in measurements if not m.passed}
+    figures = image_performance(image_seconds(measurements))
+    seconds = (figures.mean_s, figures.p50_s, figures.p95_s, figures.max_s)
+    return ["image", str(len(came)), str(len(failed)), *map(_seconds, seconds), "-", "-"]
+
+
+def slowest(measurements: Sequence[Measurement]) -> str | None:
+    """The slowest image and its seconds, None when nothing was measured."""
+    seconds = image_seconds(measurements)
+    if not seconds:
+        return None
+    name = max(seconds, key=lambda image: seconds[image])
+    return f"slowest image: {one_line(name, 120)} ({seconds[name]:.3f} s)"
+
+
+def _line(cells: Sequence[str]) -> str:
+    first, *rest = cells
+    return f"{first:<12}" + "".join(f"{cell:>9}" for cell in rest)
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

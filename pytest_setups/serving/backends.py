@@ -1,0 +1,272 @@
+"""The kinds of server: how each tells itself, and where it says what. Adding one touches this table alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_setups.safe import one_line, printable
+from pytest_setups.tagging.client import ServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_setups.tagging.client import Answer, Client
+
+PROBE_TIMEOUT_S: Final = 5.0
+UNKNOWN: Final = "openai"
+MODELS: Final = "models"
+HEADERS: Final = "headers"
+MAX_TEMPLATE: Final = 20_000
+
+
+class Row(Enum):
+    """A step of a JSON path: in a list of models, the one that is served."""
+
+    SERVED = auto()
+
+
+Path = tuple[str | int | Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Where a backend says something.
+
+    ``route`` is a path below the server's root (``POST /path`` sends the model's name), ``models`` for
+    ``/v1/models`` or ``headers`` for the headers of its answer. With ``holds`` the fact is whether the
+    value is that word, or a list that holds it.
+    """
+
+    route: str
+    path: Path
+    holds: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One kind of server.
+
+    It is recognised by who owns the model in ``/v1/models`` (``owners``; empty: anybody), and then,
+    where ``confirm`` names a fact, by that fact being told.
+    """
+
+    name: str
+    owners: tuple[str, ...] = ()
+    confirm: Fact | None = None
+    facts: Mapping[str, tuple[Fact, ...]] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a server says of itself; what it does not say is None. ``context_length`` is in tokens."""
+
+    backend: str = UNKNOWN
+    version: str | None = None
+    model_path: str | None = None
+    quantization: str | None = None
+    format: str | None = None
+    chat_template: str | None = None
+    context_length: int | None = None
+    vision: bool | None = None
+    revision: str | None = None
+    digest: str | None = None
+    command: str | None = None
+
+
+_NEUTRAL_SAMPLING: Final = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+_LISTED: Final = ("data", Row.SERVED)
+_LITELLM_VERSION: Final = Fact(HEADERS, ("x-litellm-version",))
+_OLLAMA_VERSION: Final = Fact("/api/version", ("version",))
+_OLLAMA_TAG: Final = ("models", Row.SERVED)
+_TGI_MODEL: Final = Fact("/info", ("model_id",))
+_LMSTUDIO_TYPE: Final = Fact("/api/v0/models", (*_LISTED, "type"))
+
+BACKENDS: Final = (
+    # A proxy comes first, for it may pass on what the servers behind it say of themselves.
+    Backend(
+        "litellm",
+        confirm=_LITELLM_VERSION,
+        facts={"version": (_LITELLM_VERSION,)},
+    ),
+    Backend(
+        "vllm",
+        owners=("vllm",),
+        facts={
+            "version": (Fact("/version", ("version",)),),
+            "model_path": (Fact(MODELS, (*_LISTED, "root")),),
+            "context_length": (Fact(MODELS, (*_LISTED, "max_model_len")),),
+        },
+        parameters=_NEUTRAL_SAMPLING,
+    ),
+    Backend(
+        "sglang",
+        owners=("sglang",),
+        facts={
+            "version": (Fact("/server_info", ("version",)), Fact("/get_server_info", ("version",))),
+            "model_path": (Fact("/model_info", ("model_path",)), Fact("/get_model_info", ("model_path",))),
+            "vision": (
+                Fact("/model_info", ("has_image_understanding",)),
+                Fact("/get_model_info", ("has_image_understanding",)),
+            ),
+            "context_length": (Fact(MODELS, (*_LISTED, "max_model_len")),),
+            "quantization": (Fact("/server_info", ("quantization",)),),
+            "chat_template": (Fact("/server_info", ("chat_template",)),),
+            "revision": (Fact("/server_info", ("revision",)),),
+            "command": (Fact("/server_info", ("launch_command",)),),
+        },
+        parameters=_NEUTRAL_SAMPLING,
+    ),
+    Backend(
+        "llama.cpp",
+        owners=("llamacpp",),
+        facts={
+            "version": (Fact("/props", ("build_info",)),),
+            "model_path": (Fact("/props", ("model_path",)),),
+            "quantization": (
+                Fact("/props", ("model_ftype",)),
+                Fact(MODELS, (*_LISTED, "meta", "ftype")),
+            ),
+            "format": (Fact(MODELS, ("models", Row.SERVED, "details", "format")),),
+            "chat_template": (Fact("/props", ("chat_template",)),),
+            "context_length": (Fact("/props", ("default_generation_settings", "n_ctx")),),
+            "vision": (
+                Fact("/props", ("modalities", "vision")),
+                Fact(MODELS, ("models", Row.SERVED, "capabilities"), holds="multimodal"),
+            ),
+        },
+    ),
+    Backend(
+        "lmdeploy",
+        owners=("lmdeploy",),
+        facts={"context_length": (Fact(MODELS, (*_LISTED, "max_model_len")),)},
+    ),
+    Backend(
+        "tensorrt-llm",
+        owners=("tensorrt_llm",),
+        facts={"version": (Fact("/version", ("version",)),)},
+    ),
+    Backend(
+        "lmstudio",
+        owners=("organization_owner",),
+        confirm=_LMSTUDIO_TYPE,
+        facts={
+            "format": (Fact("/api/v0/models", (*_LISTED, "compatibility_type")),),
+            "quantization": (Fact("/api/v0/models", (*_LISTED, "quantization")),),
+            "context_length": (
+                Fact("/api/v0/models", (*_LISTED, "loaded_context_length")),
+                Fact("/api/v0/models", (*_LISTED, "max_context_length")),
+            ),
+            "vision": (Fact("/api/v0/models", (*_LISTED, "type"), holds="vlm"),),
+        },
+    ),
+    # Neither of the last two names itself as the owner: Ollama names the model's author, TGI the model.
+    Backend(
+        "tgi",
+        confirm=_TGI_MODEL,
+        facts={
+            "version": (Fact("/info", ("version",)),),
+            "model_path": (_TGI_MODEL,),
+            "revision": (Fact("/info", ("model_sha",)),),
+            "context_length": (Fact("/info", ("max_total_tokens",)),),
+        },
+    ),
+    Backend(
+        "ollama",
+        confirm=_OLLAMA_VERSION,
+        facts={
+            "version": (_OLLAMA_VERSION,),
+            "format": (Fact("POST /api/show", ("details", "format")),),
+            "quantization": (Fact("POST /api/show", ("details", "quantization_level")),),
+            "vision": (Fact("POST /api/show", ("capabilities",), holds="vision"),),
+            "chat_template": (Fact("POST /api/show", ("template",)),),
+            "digest": (Fact("/api/tags", (*_OLLAMA_TAG, "digest")),),
+            "context_length": (Fact("/api/ps", (*_OLLAMA_TAG, "context_length")),),
+        },
+    ),
+)
+_TYPES: Final = {"context_length": int, "vision": bool}
+_ROW_NAMES: Final = ("id", "name", "model", "model_name")
+
+
+def identify(client: Client, models: Answer, served: str) -> tuple[Backend | None, Identity]:
+    """Who answered ``/v1/models``, and what it says of the served model.
+
+    A probe that fails leaves its facts None.
+    """
+    probes = _Probes(client, models, served)
+    owner = dig(models.data, (*_LISTED, "owned_by"), served)
+    known = {name for backend in BACKENDS for name in backend.owners}
+    for backend in BACKENDS:
+        owned = owner in backend.owners if backend.owners else owner not in known or _by_header(backend)
+        if owned and (backend.confirm is None or probes.told(backend.confirm) is not None):
+            said = {name: probes.first(name, facts) for name, facts in backend.facts.items()}
+            return backend, Identity(backend=backend.name, **said)
+    return None, Identity()
+
+
+def dig(data: object, path: Path, served: str = "") -> object:
+    """The value at a JSON path, None where there is none."""
+    for step in path:
+        if step is Row.SERVED:
+            data = _row(data, served)
+        elif isinstance(step, str) and isinstance(data, dict):
+            data = data.get(step)
+        elif isinstance(step, int) and isinstance(data, list) and len(data) > step:
+            data = data[step]
+        else:
+            return None
+    return data
+
+
+class _Probes:
+    """The answers of a server's routes, each asked for once."""
+
+    def __init__(self, client: Client, models: Answer, served: str) -> None:
+        self._client = client
+        self._served = served
+        self._answers: dict[str, object] = {MODELS: models.data, HEADERS: dict(models.headers)}
+
+    def first(self, name: str, facts: tuple[Fact, ...]) -> Any:  # noqa: ANN401  # checked against _TYPES
+        """The first of the places that tells the fact, None when none does."""
+        wanted = _TYPES.get(name, str)
+        for value in map(self.told, facts):
+            if isinstance(value, str) and wanted is str and value:
+                return printable(value, MAX_TEMPLATE) if name == "chat_template" else one_line(value, 500)
+            if wanted is not str and type(value) is wanted:
+                return value
+        return None
+
+    def told(self, fact: Fact) -> object:
+        """What one place tells."""
+        value = dig(self._answer(fact.route), fact.path, self._served)
+        if fact.holds is None or value is None:
+            return value
+        return fact.holds in value if isinstance(value, list) else value == fact.holds
+
+    def _answer(self, route: str) -> object:
+        if route not in self._answers:
+            self._answers[route] = self._ask(route)
+        return self._answers[route]
+
+    def _ask(self, route: str) -> object:
+        timeout_s = min(PROBE_TIMEOUT_S, self._client.timeout_s)
+        method, _, path = route.rpartition(" ")
+        try:
+            if method == "POST":
+                return self._client.post(path, {"model": self._served}, timeout_s=timeout_s).data
+            return self._client.get(path, root=True, timeout_s=timeout_s).data
+        except ServerError:
+            return None
+
+
+def _by_header(backend: Backend) -> bool:
+    return backend.confirm is not None and backend.confirm.route == HEADERS
+
+
+def _row(data: object, served: str) -> object:
+    rows = [row for row in data if isinstance(row, dict)] if isinstance(data, list) else []
+    named = [row for row in rows if served in (row.get(name) for name in _ROW_NAMES)]
+    return next(iter(named or (rows if len(rows) == 1 else [])), None)

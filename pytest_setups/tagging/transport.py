@@ -1,0 +1,191 @@
+"""An httpx transport with one deadline for a whole request, which can be aborted from another thread.
+
+httpx limits each read and each write; a server that sends one byte a second passes every such limit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+from urllib.request import getproxies, proxy_bypass
+
+import httpcore
+import httpx
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterable, Iterator
+
+
+class _Request(threading.local):
+    """The request that this thread is making: when it must have ended, and whether it had to connect."""
+
+    deadline: float = float("inf")
+    connected: bool = False
+
+
+class _Clock:
+    """What is left of each thread's time; nothing once aborted."""
+
+    def __init__(self) -> None:
+        self.request = _Request()
+        self.aborted = False
+
+    def left(self) -> float | None:
+        if self.aborted:
+            message = "aborted"
+            raise httpcore.NetworkError(message)
+        remaining = self.request.deadline - time.perf_counter()
+        if remaining <= 0:
+            raise httpcore.ReadTimeout
+        return None if remaining == float("inf") else remaining
+
+
+class _Stream(httpcore.NetworkStream):
+    def __init__(self, inner: httpcore.NetworkStream, backend: _Backend) -> None:
+        self._inner = inner
+        self._backend = backend
+        backend.streams.add(self)
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
+        return self._inner.read(max_bytes, self._backend.clock.left())
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
+        unsliced = memoryview(buffer)  # the inner stream slices what is left: a copy each time if bytes
+        self._inner.write(unsliced, self._backend.clock.left())  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        self._backend.streams.discard(self)
+        self._inner.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ARG002
+    ) -> httpcore.NetworkStream:
+        self._backend.streams.discard(self)
+        inner = self._inner.start_tls(ssl_context, server_hostname, self._backend.clock.left())
+        return _Stream(inner, self._backend)
+
+    def get_extra_info(self, info: str) -> object:
+        return self._inner.get_extra_info(info)
+
+    def shut_down(self) -> None:
+        found = self._inner.get_extra_info("socket")
+        if isinstance(found, socket.socket):
+            with contextlib.suppress(OSError):
+                found.shutdown(socket.SHUT_RDWR)
+
+
+class _Backend(httpcore.NetworkBackend):
+    def __init__(self) -> None:
+        self.clock = _Clock()
+        self.streams: set[_Stream] = set()
+        self._inner = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ARG002
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        self.clock.request.connected = True
+        stream = self._inner.connect_tcp(host, port, self.clock.left(), local_address, socket_options)
+        return _Stream(stream, self)
+
+
+class _Body(httpx.SyncByteStream):
+    def __init__(self, response: httpcore.Response) -> None:
+        self._response = response
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._response.iter_stream()
+
+    def close(self) -> None:
+        self._response.close()
+
+
+class Transport(httpx.BaseTransport):
+    """Connections to one server. Proxies come from the environment, as for every HTTP client."""
+
+    def __init__(self, url: httpx.URL, connections: int) -> None:
+        self._backend = _Backend()
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=httpx.create_ssl_context() if url.scheme == "https" else None,
+            proxy=_proxy(url),
+            max_connections=connections,
+            max_keepalive_connections=connections,
+            keepalive_expiry=4.0,
+            network_backend=self._backend,
+        )
+
+    @contextlib.contextmanager
+    def deadline(self, seconds: float) -> Iterator[None]:
+        """Let every request of this thread end within ``seconds``, or raise httpcore.TimeoutException."""
+        self._backend.clock.request.deadline = time.perf_counter() + seconds
+        try:
+            yield
+        finally:
+            self._backend.clock.request.deadline = float("inf")
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request; once more when the connection it was sent on had been closed by the server.
+
+        Servers close a connection after some time or some number of requests (llama.cpp: 100); a
+        request sent at that very moment was not read (RFC 9112, 9.3.1).
+        """
+        url = request.url
+        sent = httpcore.Request(
+            method=request.method,
+            url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions=request.extensions,
+        )
+        self._backend.clock.request.connected = False
+        try:
+            response = self._pool.handle_request(sent)
+        except (httpcore.RemoteProtocolError, httpcore.ReadError, httpcore.WriteError):
+            if self._backend.clock.request.connected:
+                raise
+            response = self._pool.handle_request(sent)
+        return httpx.Response(
+            response.status,
+            headers=response.headers,
+            stream=_Body(response),
+            extensions=response.extensions,
+            request=request,
+        )
+
+    def abort(self) -> None:
+        """Cut every connection and make no new one, so that requests of other threads fail at once."""
+        self._backend.clock.aborted = True
+        for stream in tuple(self._backend.streams):
+            stream.shut_down()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._pool.close()
+
+
+def _proxy(url: httpx.URL) -> httpcore.Proxy | None:
+    """The HTTP proxy that the environment names for this address.
+
+    Raises:
+        httpcore.UnsupportedProtocol: it is of another kind.
+    """
+    found = None if proxy_bypass(url.host) else getproxies().get(url.scheme)
+    if not found:
+        return None
+    proxy = httpx.URL(found if "://" in found else f"http://{found}")
+    if proxy.scheme not in {"http", "https"}:
+        message = f"the proxy for it is of kind {proxy.scheme}, not http: name its host in NO_PROXY"
+        raise httpcore.UnsupportedProtocol(message)
+    auth = (proxy.username, proxy.password) if proxy.userinfo else None
+    return httpcore.Proxy(str(proxy.copy_with(userinfo=None)), auth=auth)

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from git import Repo  # noqa: F401
+from PIL import Image, ImageDraw
+
+# pytester forgets what an inner session imported; loaded here, all of it stays one and the same.
+import pytest_setups.active  # noqa: F401
+from pytest_setups.options import server_named
+from tests.servers.scripted import Scripted, serve
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COLOURS = {"boats": "navy", "cat": "orange", "rocket": "crimson"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Share the whole of the tests, some hundred real sessions, among the processors."""
+    if hasattr(config, "workerinput") or server_named(config):
+        return
+    whole = config.args_source is not pytest.Config.ArgsSource.ARGS
+    if whole and config.getoption("numprocesses", 0) is None and not config.option.usepdb:
+        config.option.numprocesses = os.cpu_count()
+
+
+@pytest.fixture(autouse=True)
+def _no_inherited_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("SETUP_", "GITHUB_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+
+
+@pytest.fixture
+def server() -> Iterator[Scripted]:
+    """A server in good order."""
+    with serve() as scripted:
+        yield scripted
+
+
+def draw(path: Path, colour: str, size: tuple[int, int] = (64, 48)) -> Path:
+    image = Image.new("RGB", size, colour)
+    ImageDraw.Draw(image).ellipse((8, 8, 40, 40), fill="white")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+    return path
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A project of a user's: three sample images and nothing else."""
+    pytester.makeini("[pytest]")
+    for name, colour in COLOURS.items():
+        draw(pytester.path / "sample_images" / f"{name}.jpg", colour)
+    return pytester
+
+
+Run = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture
+def run(project: pytest.Pytester, server: Scripted) -> Run:
+    """``pytest --setup-base-url <server> ...`` in the project."""
+
+    def run_pytest(*arguments: str) -> pytest.RunResult:
+        return project.runpytest("-p", "no:cacheprovider", "--setup-base-url", server.url, *arguments)
+
+    return run_pytest
+
+
+def entries(folder: Path) -> dict[str, dict[str, Any]]:
+    """The entries of a project's registry by slug."""
+    return {
+        path.stem: json.loads(path.read_bytes())
+        for path in sorted((folder / "registry/entries").glob("*.json"))
+    }
+
+
+def index_slugs(folder: Path) -> list[str]:
+    found = json.loads((folder / "registry/index.json").read_bytes())
+    return [row["slug"] for row in found["entries"]]
+
+
+def no_traceback_of_ours(result: pytest.RunResult) -> None:
+    text = "\n".join([*result.outlines, *result.errlines])
+    assert "INTERNALERROR" not in text
+    assert "Traceback" not in text
+    assert not re.search(r"pytest_setups/\S+\.py", text)
+
+
+Git = Callable[..., str]
+
+
+@pytest.fixture
+def git(tmp_path: Path) -> Git:
+    """``git ...`` in a new repository around ``tmp_path``."""
+    return repository(tmp_path)
+
+
+def repository(folder: Path) -> Git:
+    """Make a git repository of a folder; the result runs ``git ...`` in it and returns what it printed."""
+    environment = os.environ | {
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_SYSTEM": os.devnull,
+        **{f"GIT_{who}_NAME": "A. Tester" for who in ("AUTHOR", "COMMITTER")},
+        **{f"GIT_{who}_EMAIL": "tester@example.invalid" for who in ("AUTHOR", "COMMITTER")},
+    }
+
+    def run_git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments],  # noqa: S607  # the one on PATH, as the plugin uses
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run_git("init", "--quiet", "--initial-branch=main")
+    return run_git

@@ -1,0 +1,78 @@
+"""The scripted server as a program of its own, with the bad habits that servers have.
+
+``standalone.py [serve MODEL] --port N [...]``; ``MODEL`` and options that it does not know are for the
+command line's looks. Its own process id goes to the file ``--pids``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.servers.scripted import Ask, Reply, as_json, models, seeing, serve
+
+
+def main() -> None:
+    arguments = parse()
+    sys.stdout.write("loading the weights\n")
+    sys.stdout.flush()
+    if arguments.die:
+        sys.exit("CUDA out of memory: api_key=verysecretvalue")
+    if arguments.fork:
+        fork_away()
+    if arguments.stubborn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with Path(arguments.pids).open("a", encoding="utf-8") as file:
+        print(os.getpid(), file=file)
+    if arguments.never:
+        signal.pause()
+    time.sleep(arguments.late)
+    listed = as_json(models(arguments.served_model_name))
+    chat = seeing if arguments.hang is None else hanging(Path(arguments.hang))
+    with serve(port=arguments.port, routes={"/v1/models": listed}, chat=chat):
+        while True:
+            signal.pause()
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--served-model-name", default="served")
+    parser.add_argument("--pids", default=os.devnull)
+    parser.add_argument("--late", type=float, default=0.0, help="seconds before it listens")
+    parser.add_argument("--hang", help="FIFO that is opened when the first measured request comes; no answer")
+    for habit in ("die", "never", "fork", "stubborn"):
+        parser.add_argument(f"--{habit}", action="store_true")
+    return parser.parse_known_args()[0]
+
+
+def fork_away() -> None:
+    """Become a daemon: the process that was started ends at once."""
+    for _ in range(2):
+        if os.fork():
+            os._exit(0)
+        os.setsid()
+
+
+def hanging(fifo: Path) -> object:
+    """Answer until ready, then say so through the FIFO and never answer again."""
+
+    def chat(ask: Ask) -> Reply:
+        if ask.body.get("max_tokens", 0) < 10:
+            return seeing(ask)
+        fifo.open("w").close()
+        signal.sigwait({signal.SIGUSR2})
+        raise AssertionError
+
+    return chat
+
+
+if __name__ == "__main__":
+    main()

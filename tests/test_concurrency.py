@@ -1,0 +1,198 @@
+"""Asking at once: the same content, bounded, and over at once when it should be."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Run, draw, entries
+from tests.servers.scripted import Ask, Reply, Scripted, completion, seeing
+
+MEASURED = ("started_utc", "latency_s", "ttft_s")
+
+
+def content(project: pytest.Pytester, slug: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What an entry and its results say, but for what differs between any two runs."""
+    entry = entries(project.path)[slug]
+    lines = [
+        json.loads(line)
+        for line in (project.path / f"registry/results/{slug}.jsonl").read_text().splitlines()
+    ]
+    for key in ("command", "concurrency"):
+        entry["tagger"].pop(key)
+    entry["verification"].pop("date_utc")
+    entry["verification"].pop("results")
+    entry.pop("performance")
+    return entry, [{key: value for key, value in line.items() if key not in MEASURED} for line in lines]
+
+
+def many_images(project: pytest.Pytester, count: int) -> None:
+    for number in range(count):
+        draw(project.path / f"sample_images/{number:03}.png", f"hsl({number * 9}, 80%, 50%)")
+
+
+@pytest.mark.parametrize("how", [["--setup-concurrency=4"], ["-n", "2"], ["-n", "3", "--dist=worksteal"]])
+def test_the_content_is_the_same_as_one_at_a_time(how: list[str], run: Run, project: pytest.Pytester) -> None:
+    many_images(project, 9)
+    run("--record", "--setup-slug=one").assert_outcomes(passed=38)
+    result = run("--record", "--setup-slug=many", *how)
+    result.assert_outcomes(passed=38)
+    assert content(project, "many") == content(project, "one")
+
+
+def test_concurrency_is_what_was_asked_for_and_no_more(
+    run: Run, project: pytest.Pytester, server: Scripted
+) -> None:
+    many_images(project, 9)
+    barrier = threading.Barrier(4)
+
+    def wait_for_four(ask: Ask) -> Reply:
+        if ask.stage == "caption" and 4 <= ask.number < 8:
+            barrier.wait(20)
+        return seeing(ask)
+
+    server.chat = wait_for_four
+    run("--setup-concurrency=4", "--record").assert_outcomes(passed=38)
+    assert server.most_at_once == 4
+    assert entries(project.path)["served_vllm"]["performance"]["concurrency"] == 4
+
+
+def test_no_more_images_are_in_work_than_asked_for(
+    run: Run, project: pytest.Pytester, server: Scripted
+) -> None:
+    many_images(project, 12)
+    begun: list[bytes] = []
+    finished: set[bytes] = set()
+    most = 0
+    lock = threading.Lock()
+
+    def count(ask: Ask) -> Reply:
+        nonlocal most
+        with lock:
+            if ask.body["temperature"] and ask.number and ask.picture:
+                if ask.picture not in begun:
+                    begun.append(ask.picture)
+                most = max(most, len(begun) - len(finished))
+                if ask.stage == "description":
+                    finished.add(ask.picture)
+        return seeing(ask)
+
+    server.chat = count
+    run("--setup-concurrency=3").assert_outcomes(passed=47)
+    assert len(begun) == 15
+    assert most <= 3
+
+
+def test_each_picture_is_prepared_and_sent_once_for_each_stage(run: Run, server: Scripted) -> None:
+    run("--setup-concurrency=2", "--setup-warmup=0", "-k", "not vision")
+    assert (
+        sorted(ask.stage for ask in server.asks) == ["caption"] * 3 + ["description"] * 3 + ["keywords"] * 3
+    )
+
+
+def test_two_ways_of_asking_at_once_are_refused(run: Run) -> None:
+    result = run("--setup-concurrency=4", "-n", "2")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --setup-concurrency 4 and -n 2 both ask at once: leave one out"])
+
+
+def test_each_worker_measuring_everything_is_refused(run: Run) -> None:
+    result = run("-n", "2", "--dist=each")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --dist each runs every test in every worker: *"])
+
+
+def test_x_stops_asking(run: Run, project: pytest.Pytester, server: Scripted) -> None:
+    many_images(project, 30)
+
+    def fail_the_first(ask: Ask) -> Reply:
+        if ask.number == 4:
+            return completion("!!!!!!!!")
+        if ask.number > 8:
+            server.hang()
+        return seeing(ask)
+
+    server.chat = fail_the_first
+    result = run("--setup-concurrency=4", "-x", "-k", "models or vision or caption")
+    result.stdout.fnmatch_lines(["*1 failed*"])
+    assert len(server.asks) < 16
+
+
+def test_a_rerun_asks_again(run: Run, server: Scripted) -> None:
+    broken = threading.Event()
+
+    def flaky(ask: Ask) -> Reply:
+        if ask.stage == "keywords" and not broken.is_set():
+            broken.set()
+            return completion("")
+        return seeing(ask)
+
+    server.chat = flaky
+    run("--setup-concurrency=3", "--reruns=1").stdout.fnmatch_lines(["*11 passed, 1 rerun*"])
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_ctrl_c_ends_without_waiting_for_answers(
+    concurrency: int, project: pytest.Pytester, server: Scripted
+) -> None:
+    def hang_later(ask: Ask) -> Reply:
+        if ask.number > 5:
+            hanging.set()
+            server.hang()
+        return seeing(ask)
+
+    hanging = threading.Event()
+    server.chat = hang_later
+    process = start(
+        project.path, server, "--record", "--setup-timeout=3600", f"--setup-concurrency={concurrency}"
+    )
+    try:
+        assert hanging.wait(30)
+        os.kill(process.pid, signal.SIGINT)
+        output, _ = process.communicate(timeout=100)
+    finally:
+        process.kill()
+    assert process.returncode == pytest.ExitCode.INTERRUPTED
+    assert "not recorded: the run was interrupted" in output
+    assert "pytest_setups/" not in output.split("KeyboardInterrupt")[0].split("setup .")[0]
+    assert entries(project.path) == {}
+
+
+def start(folder: Path, server: Scripted, *arguments: str) -> subprocess.Popen[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "--setup-base-url",
+        server.url,
+        *arguments,
+    ]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_a_crashed_worker_records_nothing(
+    project: pytest.Pytester, server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.makepyfile(
+        crashing="""
+        import os
+        def pytest_runtest_call(item):
+            if item.nodeid == "setup::test_keywords[cat.jpg]":
+                os._exit(3)
+        """
+    )
+    monkeypatch.setenv("PYTHONPATH", str(project.path))
+    output, _ = start(project.path, server, "-n", "2", "-p", "crashing", "--record-failed").communicate()
+    assert "not recorded: 1 of 9 measurements are missing" in output, output
+    assert "pytest_setups/" not in output
+    assert entries(project.path) == {}

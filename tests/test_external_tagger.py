@@ -1,0 +1,412 @@
+"""The tagger that people run every day, verified by its command."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_setups import Entry
+from tests.conftest import Run, draw, entries, index_slugs, no_traceback_of_ours
+from tests.servers.scripted import Scripted, completion
+
+HERE = Path(__file__).parent
+SAMPLES = HERE.parent / "sample_images"
+STANDIN = (
+    f"{sys.executable} {HERE}/taggers/standin.py --input-dir {{images}} --base-url {{base_url}} "
+    "--caption-model {caption_model} --keyword-model {keywords_model} "
+    "--description-model {description_model} --output-jsonl {output} --summary {summary} "
+    "--max-new-tokens {max_new_tokens}"
+)
+PICTURES = f"{sys.executable} {HERE}/taggers/pictures.py {{images}} {{output}}"
+DONE_BY_THE_TAGGER = 9  # three stages of three pictures
+
+
+def tagger(command: str = STANDIN, fault: str = "") -> tuple[str, str]:
+    return "--setup-tagger-command", f"{command} --fault {fault}" if fault else command
+
+
+def asked_by_the_tagger(server: Scripted) -> int:
+    """Requests that are not the plugin's own, which sends every sampling parameter."""
+    return sum("top_p" not in ask.body for ask in server.asks)
+
+
+def only_entry(folder: Path) -> dict[str, Any]:
+    (entry,) = entries(folder).values()
+    return entry
+
+
+def results(folder: Path) -> list[dict[str, Any]]:
+    (path,) = (folder / "registry/results").iterdir()
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def workplace(result: pytest.RunResult) -> Path:
+    """The folder of the command's output and log, as the terminal names it."""
+    (line,) = [line for line in result.outlines if line.startswith("tagger: the command took")]
+    return Path(line.partition("; log: ")[2]).parent
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_the_command_that_people_run_is_verified_and_recorded(run: Run, project: pytest.Pytester) -> None:
+    result = run(*tagger(), "--record", "--setup-max-new-tokens", "64", "--setup-temperature", "0.7")
+    result.assert_outcomes(passed=3 + 9)
+    entry = only_entry(project.path)
+    assert entry["verification"]["status"] == "success"
+    assert "tagger" in entry["verification"]["checks"]
+    assert index_slugs(project.path) == ["served_vllm"]
+    command = entry["tagger"]["command"]
+    folder = command.partition("--input-dir ")[2].partition("/images ")[0]
+    base_url = entry["tagger"]["base_url"]
+    assert command == (
+        f"{sys.executable} {HERE}/taggers/standin.py --input-dir {folder}/images --base-url {base_url} "
+        "--caption-model served --keyword-model served --description-model served "
+        f"--output-jsonl {folder}/output.jsonl --summary {folder}/summary.md --max-new-tokens 64"
+    )
+    assert entry["tagger"]["program"] == STANDIN
+    assert (Path(folder) / "summary.md").read_text() == "# done\n"
+    assert not (Path(folder) / "images").exists()
+
+
+def test_what_the_command_was_not_given_is_not_recorded(run: Run, project: pytest.Pytester) -> None:
+    run(*tagger(f"{PICTURES} paths"), "--record", "--setup-temperature", "0.7").assert_outcomes(passed=12)
+    tagged = only_entry(project.path)["tagger"]
+    assert tagged.pop("command").startswith(sys.executable)
+    assert tagged.pop("program") == f"{PICTURES} paths"
+    assert tagged.pop("models") == {}
+    assert set(tagged.values()) == {None}
+
+
+def test_a_model_that_the_tagger_names_itself_is_recorded(run: Run, project: pytest.Pytester) -> None:
+    hard_coded = STANDIN.replace("{keywords_model}", "another")
+    run(*tagger(hard_coded), "--record").assert_outcomes(passed=12)
+    models = only_entry(project.path)["tagger"]["models"]
+    assert models == {"caption": "served", "keywords": "another", "description": "served"}
+
+
+def test_times_are_the_pictures_own_and_stages_have_none(run: Run, project: pytest.Pytester) -> None:
+    result = run(*tagger(), "--record")
+    result.stdout.re_match_lines(
+        [
+            r"caption +3 +0( +-){6}$",
+            r"image +3 +0( +\d\.\d{3}){4}( +-){2}$",
+            "slowest image: .*",
+            "tagger: .*",
+        ]
+    )
+    lines = results(project.path)
+    seconds = {line["image"]: line["image_s"] for line in lines}
+    assert len(lines) == 9
+    assert {line["latency_s"] for line in lines} == {None}
+    performance = only_entry(project.path)["performance"]
+    assert performance["avg_latency_s"] == pytest.approx(sum(seconds.values()) / 3, abs=1e-5)
+    assert performance["image"]["n"] == 3
+    assert performance["image"]["max_s"] == max(seconds.values())
+    assert performance["stages"]["caption"]["n"] == 0
+    assert performance["stages"]["caption"]["mean_s"] is None
+    assert performance["images_per_s"] is performance["concurrency"] is None
+
+
+def test_no_duration_is_told(run: Run, project: pytest.Pytester) -> None:
+    run(*tagger(f"{PICTURES} paths"), "--record").stdout.fnmatch_lines(["no answer was measured"])
+    assert only_entry(project.path)["performance"]["avg_latency_s"] is None
+
+
+def test_the_fingerprint_is_of_the_command_and_not_of_its_folders(run: Run, project: pytest.Pytester) -> None:
+    for folder, form in (("a", "paths"), ("b", "paths"), ("c", "names")):
+        result = run(*tagger(f"{PICTURES} {form}"), "--record", f"--basetemp={folder}")
+        result.assert_outcomes(passed=12)
+    found = [Entry.model_validate(entry) for entry in entries(project.path).values()]
+    assert len({entry.tagger.command for entry in found}) == 3
+    assert len({entry.fingerprint() for entry in found}) == 2
+
+
+def test_other_fields_of_a_record_are_kept(run: Run, project: pytest.Pytester) -> None:
+    run(*tagger(), "--record")
+    extra = results(project.path)[0]["extra"]
+    assert extra["notes"] == "no-meta: metadata skipped"
+    assert extra["metadata_written"] is False
+    assert extra["models"] == {"caption": "served", "keywords": "served"}
+
+
+@pytest.mark.parametrize("form", ["names", "paths"])
+def test_the_folder_holds_copies_of_the_chosen_pictures(
+    run: Run, project: pytest.Pytester, form: str
+) -> None:
+    draw(project.path / "other/boats.jpg", "green")
+    chosen = [
+        project.path / name
+        for name in ("sample_images/boats.jpg", "sample_images/cat.jpg", "other/boats.jpg")
+    ]
+    before = {hashlib.sha256(path.read_bytes()).hexdigest() for path in chosen}
+    arguments = [part for path in chosen for part in ("--setup-images", str(path))]
+    run(*tagger(f"{PICTURES} {form}"), "--record", *arguments).assert_outcomes(passed=12)
+    found = {line["image"]: line["extra"]["sha256"] for line in results(project.path)}
+    assert set(found) == {"cat.jpg", "other/boats.jpg", "sample_images/boats.jpg"}
+    assert set(found.values()) == before
+    assert {hashlib.sha256(path.read_bytes()).hexdigest() for path in chosen} == before
+
+
+def test_a_real_server_and_its_pictures(project: pytest.Pytester) -> None:
+    shutil.rmtree(project.path / "sample_images")
+    for name in ("nagasaki-boats.jpg", "rocket-launch-exif-rotated.jpg", "house-cat-in-motion.jpg"):
+        (project.path / "sample_images").mkdir(exist_ok=True)
+        shutil.copy(SAMPLES / name, project.path / "sample_images")
+    result = project.runpytest("--setup-demo", "--record", *tagger())
+    result.assert_outcomes(passed=12)
+    entry = only_entry(project.path)
+    assert entry["server"]["backend"] == "llama.cpp"
+    assert entry["verification"]["vision"]["seen"] is True
+    assert entry["performance"]["avg_latency_s"] > 0
+
+
+def test_a_server_without_eyes_is_found_whatever_the_tagger_says(
+    run: Run, project: pytest.Pytester, server: Scripted
+) -> None:
+    server.chat = lambda _: completion("A boat on a river.", prompt_tokens=50)
+    result = run(*tagger(f"{PICTURES} paths"), "--record")
+    result.assert_outcomes(passed=11, failed=1)
+    assert entries(project.path) == {}
+
+
+FAULTS = {
+    "one": (1, "tagger: caption_error: HTTP 500 from the server; no-meta: metadata skipped"),
+    "exit": (
+        10,
+        "the tagger's command: exit status 1\nthe tagger's output: it wrote no {output}\nits last lines:\n3 ",
+    ),
+    "die": (
+        4,
+        "no record of rocket.jpg in the tagger's output; the command: exit status 1; it said last: Runtime",
+    ),
+    "nothing": (10, "the tagger's output: it wrote no {output}"),
+    "garbage": (10, "the tagger's output: line 1 is not JSON: '<html>502 Bad Gateway</html>'"),
+    "twice": (3, "the tagger's output: 2 records of this picture: lines 1 and 4"),
+    "stranger": (1, "the tagger's output: line 4 names a picture that was not given: 'somebody-else.jpg'"),
+    "huge": (1, "the tagger's output: line 4 is longer than 1 MiB"),
+    "late-exit": (1, "the tagger's command: exit status 3"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_tagger_that_goes_wrong_fails_tests(run: Run, project: pytest.Pytester, fault: str) -> None:
+    failed, said = FAULTS[fault]
+    result = run(*tagger(fault=fault), "--record-failed")
+    result.assert_outcomes(passed=12 - failed, failed=failed)
+    assert said in result.stdout.str()
+    no_traceback_of_ours(result)
+    entry = only_entry(project.path)
+    assert entry["verification"]["status"] == "failed"
+    assert said.partition("\n")[0].removeprefix("no record of rocket") in entry["verification"][
+        "failure_reason"
+    ] or (fault in {"die", "twice"})
+
+
+def test_a_tagger_that_hangs_is_ended_with_all_it_started(run: Run) -> None:
+    result = run(*tagger(fault="sleep"), "--setup-tagger-timeout", "1", "-k", "tagger or boats")
+    result.assert_outcomes(failed=4, deselected=8)
+    result.stdout.fnmatch_lines(["the tagger's command: not done within 1 s", "hanging"])
+    assert not alive(int((workplace(result) / "pids").read_text()))
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "two workers"])
+def test_ctrl_c_ends_the_tagger_and_its_children(
+    project: pytest.Pytester, server: Scripted, workers: tuple[str, ...]
+) -> None:
+    process = subprocess.Popen(
+        (
+            *(sys.executable, "-m", "pytest", "-s", "--basetemp", "temporary", *workers),
+            *("--setup-base-url", server.url, *tagger(fault="sleep")),
+        ),
+        cwd=project.path,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert "hanging\n" in iter(process.stdout.readline, "")
+    child = int((project.path / "temporary/setup-tagger0/pids").read_text())
+    child_ended = os.pidfd_open(child)
+    process.send_signal(signal.SIGINT)
+    assert select.select([child_ended], [], [], 2)[0]
+    os.close(child_ended)
+    process.communicate()
+    assert process.returncode == pytest.ExitCode.INTERRUPTED
+
+
+def test_a_slow_tagger_has_a_deadline_of_its_own(run: Run, server: Scripted) -> None:
+    run(*tagger(fault="slow"), "--setup-timeout", "2").assert_outcomes(passed=12)
+    assert asked_by_the_tagger(server) == DONE_BY_THE_TAGGER
+
+
+def test_workers_share_one_run_of_the_command(run: Run, project: pytest.Pytester, server: Scripted) -> None:
+    run(*tagger(), "--record").assert_outcomes(passed=12)
+    alone = only_entry(project.path)
+    shutil.rmtree(project.path / "registry")
+    server.asks.clear()
+    run(*tagger(), "--record", "-n", "2").assert_outcomes(passed=12)
+    shared = only_entry(project.path)
+    assert asked_by_the_tagger(server) == DONE_BY_THE_TAGGER
+    for entry in (alone, shared):
+        del entry["performance"], entry["verification"]["date_utc"], entry["verification"]["results"]
+        del entry["tagger"]["command"]
+    assert shared == alone
+
+
+def test_the_command_is_run_when_a_test_needs_it(run: Run, server: Scripted) -> None:
+    run(*tagger(), "-k", "models or vision").assert_outcomes(passed=2, deselected=10)
+    assert asked_by_the_tagger(server) == 0
+    run(*tagger(), "-k", "description and cat").assert_outcomes(passed=1, deselected=11)
+    assert asked_by_the_tagger(server) == DONE_BY_THE_TAGGER
+
+
+def test_reruns_read_the_records_again(run: Run, server: Scripted) -> None:
+    result = run(*tagger(fault="one"), "--reruns", "2", "-p", "no:xdist")
+    assert result.parseoutcomes() == {"failed": 1, "passed": 11, "rerun": 2}
+    assert asked_by_the_tagger(server) == DONE_BY_THE_TAGGER
+
+
+def test_dash_x_stops_at_the_tagger(run: Run) -> None:
+    run(*tagger(fault="exit"), "-x").assert_outcomes(passed=2, failed=1)
+
+
+def test_a_partial_run_is_not_recorded(run: Run, project: pytest.Pytester) -> None:
+    result = run(*tagger(), "--record", "--deselect", "setup::test_tagger")
+    result.stdout.fnmatch_lines(["not recorded: test_tagger did not run"])
+    assert entries(project.path) == {}
+
+
+def test_output_is_shown_live_and_kept_without_secrets(run: Run, project: pytest.Pytester) -> None:
+    shown = run(*tagger(fault="exit"), "-s", "--record-failed")
+    shown.stdout.fnmatch_lines(["3 pictures, api_key=[[]hidden]", "model 'x' is not there", "*= FAILURES =*"])
+    log = workplace(shown) / "log.txt"
+    assert log.read_text() == "3 pictures, api_key=[hidden]\nmodel 'x' is not there\n"
+    written = [path.read_text() for path in (project.path / "registry").rglob("*.json*")]
+    assert written
+    assert not any("sk-very-secret-value" in text for text in [*written, shown.stdout.str()])
+
+
+def test_without_dash_s_output_is_not_shown(run: Run) -> None:
+    run(*tagger()).stdout.no_fnmatch_line("*3 pictures*")
+
+
+def test_a_key_in_the_command_is_hidden(run: Run, project: pytest.Pytester) -> None:
+    run(*tagger(f"{PICTURES} paths --api-key abc123"), "--record").stdout.no_fnmatch_line("*abc123*")
+    tagged = only_entry(project.path)["tagger"]
+    assert "abc123" not in json.dumps(tagged)
+    assert tagged["command"].endswith("paths --api-key [hidden]")
+
+
+def test_the_api_key_stays_out_of_everything(
+    run: Run, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "plainly-a-key")
+    result = run(*tagger(f"{PICTURES} leak"), "--record-failed", "-s", "--setup-api-key-env", "MY_KEY")
+    result.stdout.fnmatch_lines(["tagger: caption_error: the key [[]hidden] was refused"])
+    written = [*(project.path / "registry").rglob("*.json*"), *workplace(result).glob("log.txt")]
+    texts = [path.read_text() for path in written]
+    assert len(texts) == 4
+    assert not any("plainly-a-key" in text for text in [*texts, result.stdout.str()])
+
+
+def test_private_paths_become_placeholders_when_asked(
+    run: Run, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(project.path.parent / "ann"))
+    shutil.copy(HERE / "taggers/pictures.py", project.path / "mine.py")
+    command = f"{sys.executable} {project.path}/mine.py {{images}} {{output}} paths"
+    home = os.environ["HOME"]
+    given = (
+        "--setup-model-path",
+        f"{home}/models/qwen",
+        "--setup-server-command",
+        f"vllm serve {home}/models/qwen",
+    )
+    run(*tagger(command), "--record", *given, "--setup-redact-paths").assert_outcomes(passed=12)
+    entry = only_entry(project.path)
+    assert entry["tagger"]["command"] == f"{sys.executable} {{rootdir}}/mine.py {{images}} {{output}} paths"
+    assert entry["model"]["local_path"] == "~/models/qwen"
+    assert entry["server"]["command"] == "vllm serve ~/models/qwen"
+    assert str(project.path.parent) not in json.dumps(entry)
+
+
+def test_paths_are_exact_unless_asked(run: Run, project: pytest.Pytester) -> None:
+    run(*tagger(f"{PICTURES} paths"), "--record", "--setup-model-path", f"{Path.home()}/models/qwen")
+    assert only_entry(project.path)["model"]["local_path"] == f"{Path.home()}/models/qwen"
+
+
+WRONG = {
+    f"{STANDIN} --x {{modell}}": "*unknown placeholder {modell}; known are {images}, {base_url}, {model}, *",
+    "true {images}": "*the command does not say {output}, the file that it writes its JSON lines to*",
+    "true {output}": "*the command does not say {images}, the folder of the pictures to tag*",
+    f"{STANDIN} > log.txt": "*'>' is for a shell, and the command is run without one: put it into a script*",
+    f"{STANDIN} 2>&1 | tee log": "*'2>&1' is for a shell*",
+    "no-such-program {images} {output}": "*no program 'no-such-program' that can be run*",
+    "X=1 true {images} {output}": "*no program 'X=1' that can be run: without a shell, variables are set *",
+    "true '{images} {output}": "*not a command: no closing quotation*",
+    " ": "*--setup-tagger-command: the command is empty*",
+}
+
+
+@pytest.mark.parametrize("command", WRONG)
+def test_a_command_that_cannot_be_meant_is_a_usage_error(run: Run, server: Scripted, command: str) -> None:
+    result = run(*tagger(command))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([WRONG[command]])
+    assert server.asks == []
+
+
+def test_a_timeout_without_a_command_is_a_usage_error(run: Run) -> None:
+    result = run("--setup-tagger-timeout", "5")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--setup-tagger-timeout goes with --setup-tagger-command*"])
+
+
+def test_the_command_may_stand_in_the_ini_file_on_several_lines(
+    project: pytest.Pytester, server: Scripted
+) -> None:
+    project.makeini(f"[pytest]\nsetup_tagger_command = {PICTURES}\n    paths '{{{{images}}}}'")
+    project.runpytest("--setup-base-url", server.url, "--record").assert_outcomes(passed=12)
+    assert only_entry(project.path)["tagger"]["command"].endswith("/output.jsonl paths '{images}'")
+
+
+def test_no_tagger_is_run_when_the_server_is_gone(project: pytest.Pytester) -> None:
+    result = project.runpytest("--setup-base-url", "http://127.0.0.1:9/v1", *tagger(f"{PICTURES} paths"))
+    result.assert_outcomes(failed=12)
+    result.stdout.fnmatch_lines(["nobody answers at *", "tagger: the command was not run*"])
+
+
+def test_what_the_personal_tagger_of_imageworks_wrote(project: pytest.Pytester, server: Scripted) -> None:
+    copy = f"{sys.executable} -c 'import shutil, sys; shutil.copy(sys.argv[1], sys.argv[3])'"
+    command = f"{copy} {HERE}/answers/personal-tagger.jsonl {{images}} {{output}}"
+    images = (f"--setup-images={SAMPLES}",)
+    result = project.runpytest("--setup-base-url", server.url, *images, *tagger(command), "--record-failed")
+    result.assert_outcomes(passed=3 + 3 * 11, failed=3 * 2)
+    result.stdout.fnmatch_lines(["*no record of astronaut.webp in the tagger's output*"])
+    assert only_entry(project.path)["performance"]["image"]["n"] == 11
+
+
+def test_help_lists_the_options_in_the_plugins_own_section(pytester: pytest.Pytester) -> None:
+    text = pytester.runpytest("--help").stdout.str()
+    section = text.partition("pytest-setups: verify")[2].partition("\n\n")[0]
+    for option in (
+        "--setup-tagger-command=COMMAND",
+        "--setup-tagger-timeout=SECONDS",
+        "--setup-redact-paths",
+    ):
+        assert option in section
+    assert "{images}" in section
