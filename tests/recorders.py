@@ -101,9 +101,9 @@ def record_some(root: Path, announced: Path, count: int, barrier: Barrier, *, ha
         _announce(announced, record(root).slug)
 
 
-def clean_for_ever(root: Path, cleaned: Path) -> None:
-    """Clean and rebuild the index until killed; announces how many files were removed each time."""
-    while True:
+def clean_until(root: Path, cleaned: Path, stop: Event) -> None:
+    """Clean and rebuild the index until told to stop; announces how many files were removed each time."""
+    while not stop.is_set():
         _announce(cleaned, str(clean(Registry(root))))
         Registry(root).rebuild_index()
 

@@ -53,7 +53,8 @@ def test_what_was_announced_survives_a_hundred_kills_at_random_instants(root: Pa
     chance = random.Random(20260101)
     Registry(root).prepare()
     cleaned = announced.with_name("cleaned")
-    cleaner = start(recorders.clean_for_ever, root, cleaned)
+    never = MAKE.Event()
+    cleaner = start(recorders.clean_until, root, cleaned, never)
     crowd = [start(recorders.record_for_ever, root, announced) for _ in range(2)]
     pace = min(max(seconds_to_record(root, announced) for _ in range(3)), 0.15)
     for _ in range(KILLS):
@@ -80,7 +81,8 @@ def test_what_was_announced_survives_a_hundred_kills_at_random_instants(root: Pa
 def test_sixteen_processes_record_at_once(root: Path, announced: Path, *, hard_links: bool) -> None:
     barrier = MAKE.Barrier(CROWD)
     Registry(root).prepare()
-    cleaner = start(recorders.clean_for_ever, root, announced.with_name("cleaned"))
+    stop = MAKE.Event()
+    cleaner = start(recorders.clean_until, root, announced.with_name("cleaned"), stop)
     crowd = [
         MAKE.Process(
             target=recorders.record_some,
@@ -94,9 +96,10 @@ def test_sixteen_processes_record_at_once(root: Path, announced: Path, *, hard_l
         process.start()
     for process in crowd:
         process.join(LONGEST)
-    kill(cleaner)
+    stop.set()  # killed, it could leave the older index that it was about to write again
+    cleaner.join(LONGEST)
 
-    assert [process.exitcode for process in crowd] == [0] * CROWD
+    assert [process.exitcode for process in [*crowd, cleaner]] == [0] * (CROWD + 1)
     slugs = announced.read_text().split()
     assert len(set(slugs)) == len(slugs) == CROWD * EACH
     registry = Registry(root)

@@ -272,7 +272,8 @@ class Registry:
         """Derive ``index.json`` from the entries, leaving out and naming those that cannot be read.
 
         No lock: whoever finds after writing that the entries have changed writes again, so the last
-        writer has seen every entry.
+        writer has seen every entry. A writer that is killed between the two may leave an index that
+        lacks entries, which validation names.
 
         Raises:
             RegistryError: the entries cannot be read or the index cannot be written; the earlier index
