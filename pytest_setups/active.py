@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from pytest_setups import demo, options, own
+from pytest_setups.comparing import Comparing
+from pytest_setups.host import Voice, host_of
 from pytest_setups.plugin import SESSION
+from pytest_setups.refusals import (
+    check_registry,
+    check_report,
+    refuse_misread_paths,
+    refuse_two_kinds_of_concurrency,
+)
 from pytest_setups.registry.history import git_state
 from pytest_setups.registry.store import Registry, RegistryError
-from pytest_setups.report import github, junit, progress, terminal
+from pytest_setups.regression.baseline import BaselineError
+from pytest_setups.report import comparison, github, junit, progress, terminal
 from pytest_setups.report.conclusion import Conclusion
 from pytest_setups.run import Run, Standing, Verdict
 from pytest_setups.safe import one_line
 from pytest_setups.serving.environment import EnvironmentFileError, load_environment
 from pytest_setups.serving.process import StartError
 from pytest_setups.serving.server import ModelChoiceError
-from pytest_setups.session import Host, Session
+from pytest_setups.session import Session
 from pytest_setups.settings import Settings, SettingsError
 from pytest_setups.suite.asking import EVIDENCE
 from pytest_setups.tagging.images import ImageError, find_samples
@@ -47,7 +54,7 @@ def activate(config: pytest.Config) -> None:
         pytest.UsageError: what the user gave does not fit.
     """
     try:
-        _refuse_misread_paths(config)
+        refuse_misread_paths(config)
         session = _load(config)
         config.args = _collected(config)
         config.stash[SESSION] = session
@@ -120,13 +127,14 @@ class Controller:
         self._config = config
         self._session = session
         self._workers = _workers(config)
-        _refuse_two_kinds_of_concurrency(config, session.settings, self._workers)
+        refuse_two_kinds_of_concurrency(config, session.settings, self._workers)
         self._run = Run(
             session=session,
             invocation=[str(argument) for argument in config.invocation_params.args],
             concurrency=self._workers or session.settings.concurrency,
             finish=own.finish(config),
         )
+        self._comparing = Comparing(self._run)
         self._outcome: list[tuple[str, bool]] = []
         self._annotations: list[github.Annotation] = []
         self._recorded: str | None = None
@@ -137,11 +145,14 @@ class Controller:
         if not _runs(self._config):
             return
         try:
-            _check_registry(self._session.settings)
-            _check_report(self._session.settings)
+            check_registry(self._session.settings)
+            check_report(self._session.settings)
+            self._comparing.find()
             self._session.meet(Voice(self._config))
             self._session.find_program()
+            self._comparing.check()
         except (
+            BaselineError,
             RegistryError,
             ModelChoiceError,
             demo.DemoError,
@@ -180,12 +191,14 @@ class Controller:
         """Judge the run, record it if wanted, and let the exit status say what the tests could not."""
         if not _runs(self._config) or exitstatus == pytest.ExitCode.USAGE_ERROR:
             return
-        verdict = self._verdict(exitstatus)
-        good = self._conclude(verdict)
-        good = self._write_report(verdict) and good
+        verdict = self._comparing.judge(self._verdict(exitstatus))
+        good = self._tell_comparison()
+        good = self._conclude(verdict) and good
+        conclusion = Conclusion(self._run, verdict, self._outcome, self._comparing)
+        good = self._write_report(conclusion) and good
         if not good and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        self._publish(Conclusion(self._run, verdict, self._outcome))
+        self._publish(conclusion)
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
         """The table of stages, the slowest image, and what was recorded."""
@@ -197,6 +210,9 @@ class Controller:
             for line in terminal.table(measurements):
                 terminalreporter.write_line(line)
             terminalreporter.write_line(terminal.slowest(measurements) or "no answer was measured")
+        if self._comparing.compared is not None:
+            for line in comparison.table(self._comparing.compared):
+                terminalreporter.write_line(line)
         if self._run.tagger is not None:
             terminalreporter.write_line(terminal.tagger(self._run.tagger))
         for line, good in self._outcome:
@@ -207,6 +223,20 @@ class Controller:
         if self._annotations:
             sys.stdout.write("".join(f"\n{annotation}" for annotation in self._annotations) + "\n")
             sys.stdout.flush()
+
+    def _tell_comparison(self) -> bool:
+        """Tell what came of the comparison; False when something got worse or could not be compared."""
+        comparing = self._comparing
+        if comparing.fault is not None:
+            self._tell(f"not compared: {comparing.fault}", good=False)
+            return False
+        if comparing.compared is None or comparing.baseline is None or comparing.entry is None:
+            return True
+        for line in comparison.good_lines(comparing.baseline, comparing.entry, comparing.compared):
+            self._tell(line, good=True)
+        for line in comparison.breaches(comparing.compared):
+            self._tell(line, good=False)
+        return not comparing.compared.broken
 
     def _conclude(self, verdict: Verdict) -> bool:
         settings = self._session.settings
@@ -231,14 +261,14 @@ class Controller:
             return Verdict(Standing.FAILED, "a test besides the measurements failed")
         return verdict
 
-    def _write_report(self, verdict: Verdict) -> bool:
+    def _write_report(self, conclusion: Conclusion) -> bool:
         path = self._session.settings.report
         if path is None or self._session.facts is None:
             return True
         from pytest_setups.report import run_report  # noqa: PLC0415  # templates and plots, only when wanted
 
         try:
-            run_report.write(path, self._run, verdict, self._recorded, self._config.rootpath)
+            run_report.write(path, conclusion, self._recorded, self._config.rootpath)
         except run_report.ReportError as error:
             self._tell(f"no report: {one_line(str(error), 1000)}", good=False)
             return False
@@ -278,58 +308,13 @@ class Controller:
         self._outcome.append((line, good))
 
 
-class Voice:
-    """Tells the user on the terminal how it goes."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
-        self._reporter: TerminalReporter | None = config.pluginmanager.getplugin("terminalreporter")
-
-    def say(self, line: str) -> None:
-        """Tell one line."""
-        if self._reporter is not None and self._reporter.isatty:
-            self._reporter.rewrite("", erase=True)
-            self._reporter.rewrite("")
-        _show(self._config, line)
-
-    def progress(self, seconds: float, line: str) -> None:
-        """Tell how long a launch has taken, on one line that is written over; only on a terminal."""
-        if self._reporter is not None and self._reporter.isatty:
-            text = f"setups: {seconds:.0f} s: {line}"
-            self._reporter.rewrite(text[: self._reporter._tw.fullwidth - 1], erase=True)  # noqa: SLF001  # its width
-
-
 def _load(config: pytest.Config) -> Session:
     given = {option.field: options.given(config, option) for option in options.OPTIONS}
     found = {name: value for name, value in given.items() if value is not None}
     settings = Settings.load(found, config.rootpath)
     if settings.environment is not None:
         load_environment(settings.environment)
-    return Session(settings, find_samples(settings.images), _host(config))
-
-
-def _show(config: pytest.Config, line: str) -> None:
-    reporter = config.pluginmanager.getplugin("terminalreporter")
-    if reporter is not None:
-        reporter.write_line(line)
-        reporter.flush()
-
-
-def _host(config: pytest.Config) -> Host:
-    live = config.getoption("capture") == "no"
-    return Host(
-        folder=lambda: _folder(config),
-        show=(lambda line: _show(config, line)) if live else None,
-        find_tagger=lambda settings: own.find_tagger(config, settings),
-    )
-
-
-def _folder(config: pytest.Config) -> Path:
-    """A folder among pytest's temporary ones, which it keeps for three sessions."""
-    factory: pytest.TempPathFactory | None = getattr(config, "_tmp_path_factory", None)
-    if factory is None:  # with `-p no:tmpdir`
-        return Path(tempfile.mkdtemp(prefix="pytest-setups-"))
-    return factory.mktemp("setup-tagger")
+    return Session(settings, find_samples(settings.images), host_of(config))
 
 
 def _collected(config: pytest.Config) -> list[str]:
@@ -343,47 +328,6 @@ def _collected(config: pytest.Config) -> list[str]:
     ]
 
 
-def _refuse_misread_paths(config: pytest.Config) -> None:
-    """Refuse ``--setup-images /elsewhere``.
-
-    Before it knows our options, pytest takes an existing path after a space for a path of tests, and
-    looks for the project's root and ini file there.
-    """
-    if config.option.rootdir or config.option.inifilename:
-        return
-    here = config.invocation_params.dir.resolve()
-    flags = {option.flag for option in options.OPTIONS if option.path}
-    for flag, value in pairwise(map(str, config.invocation_params.args)):
-        path = Path(value).expanduser()
-        if flag in flags and path.exists() and not path.resolve().is_relative_to(here):
-            message = (
-                f"type {flag}={value} with an equals sign: after a space, pytest looks for the project there"
-            )
-            raise SettingsError(message)
-
-
-def _check_registry(settings: Settings) -> None:
-    if not settings.recording:
-        return
-    registry = Registry(settings.registry)
-    registry.check_writable()
-    if settings.slug and registry.entry_path(settings.slug).exists():
-        message = f"--setup-slug: an entry {settings.slug!r} is in {registry.root}; entries are never edited"
-        raise RegistryError(message)
-
-
-def _check_report(settings: Settings) -> None:
-    if settings.report is None:
-        return
-    from pytest_setups.report.html import ReportError, check_target  # noqa: PLC0415  # only when wanted
-
-    try:
-        check_target(settings.report)
-    except ReportError as error:
-        message = f"--setup-report: {error}"
-        raise SettingsError(message) from None
-
-
 def _runs(config: pytest.Config) -> bool:
     """Whether tests are run, not only listed."""
     listing = ("collectonly", "showfixtures", "show_fixtures_per_test")
@@ -393,14 +337,3 @@ def _runs(config: pytest.Config) -> bool:
 def _workers(config: pytest.Config) -> int:
     distributed = config.getoption("dist", "no") != "no"
     return len(config.getoption("tx", None) or ()) if distributed else 0
-
-
-def _refuse_two_kinds_of_concurrency(config: pytest.Config, settings: Settings, workers: int) -> None:
-    if workers and config.getoption("dist") == "each":
-        message = "--dist each runs every test in every worker: measure with --dist load, the default of -n"
-        raise SettingsError(message)
-    if workers and settings.concurrency > 1:
-        message = (
-            f"--setup-concurrency {settings.concurrency} and -n {workers} both ask at once: leave one out"
-        )
-        raise SettingsError(message)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from pytest_setups.registry.entry import Entry, PromptSet
 
-LISTED: Final = 8
 _SAME_NAMES: Final = ("max_new_tokens", "temperature", "top_p", "seed", "stream", "extra_body", "concurrency")
 
 
@@ -24,13 +23,8 @@ def load_origin(root: Path, slug: str) -> Entry:
     Raises:
         ValueError: there is none of that slug, or it cannot be read.
     """
-    registry = Registry(root)
     try:
-        if slug not in registry.slugs():
-            known = ", ".join(registry.slugs()[:LISTED]) or "nothing"
-            message = f"no entry {slug!r} in {root}; it holds {known}"
-            raise ValueError(message)
-        return registry.load(slug)
+        return Registry(root).find(slug)
     except (RegistryError, EntryError) as error:
         raise ValueError(str(error)) from None
 
@@ -42,6 +36,7 @@ def settings_of(entry: Entry, given: Collection[str]) -> dict[str, Any]:
     """
     tagger = entry.tagger
     found: dict[str, Any] = {name: getattr(tagger, name) for name in _SAME_NAMES}
+    found["repeat"] = entry.performance.repeat
     found["max_edge"] = tagger.image.max_edge if tagger.image else None
     found["prompts"] = _prompts(tagger.prompts)
     if "launch" not in given:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import sys
 from dataclasses import asdict
@@ -16,7 +15,7 @@ from rich.table import Table
 
 from pytest_setups.registry import differences, importing
 from pytest_setups.registry.cleaning import clean
-from pytest_setups.registry.entry import Entry, Status, json_schema
+from pytest_setups.registry.entry import Status, json_schema
 from pytest_setups.registry.files import replace
 from pytest_setups.registry.parsing import EntryError, parse_json
 from pytest_setups.registry.store import Registry, RegistryError
@@ -115,7 +114,7 @@ def list_entries(
 def show(slug: SlugArgument, *, as_json: JsonOption = False, registry: RegistryOption = DEFAULT) -> None:
     """Show one entry."""
     store = _open(registry)
-    entry = _load(store, slug)
+    entry = store.find(slug)
     if as_json:
         document = parse_json(store.read(slug))
         _print_json({"slug": slug, "fingerprint": entry.fingerprint(), "entry": document})
@@ -138,12 +137,57 @@ def diff(
     The exit code is 1 when their settings differ.
     """
     store = _open(registry)
-    found = differences.compare_entries(_load(store, a), _load(store, b))
+    found = differences.compare_entries(store.find(a), store.find(b))
     if as_json:
         _print_json({"a": a, "b": b, **asdict(found)})
     else:
         _print_comparison(found, (a, b))
     raise typer.Exit(FOUND if found.differences else 0)
+
+
+@app.command()
+def compare(  # noqa: PLR0913  # the options of the command
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="The earlier entry: its slug, or the path of its file.")
+    ],
+    b: Annotated[str, typer.Argument(metavar="B", help="The later entry.")],
+    *,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIGURE:LIMIT", help="How much worse is too much, such as p50:20%; repeatable."),
+    ] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A difference that is allowed; repeatable.")
+    ] = None,
+    as_json: JsonOption = False,
+    registry: RegistryOption = DEFAULT,
+) -> None:
+    """Compare the measurements of two entries of one setup, as --setup-baseline does after a run.
+
+    The exit code is 1 when something got worse than allowed, 2 when the two do not compare.
+    """
+    from pytest_setups.regression import baseline, bounds  # noqa: PLC0415  # no other command needs it
+    from pytest_setups.report import comparison  # noqa: PLC0415
+
+    store = _open(registry)
+    try:
+        judged = [bounds.parse_bound(text) for text in fail_if or ()]
+        before, after = (baseline.load_baseline(store, name) for name in (a, b))
+        gate = baseline.Gate(before, judged, allow or (), option="--allow")
+        found = gate.compare(after.entry, after.measurements)
+    except (baseline.BaselineError, ValueError) as error:
+        _stop(error, USAGE)
+    changes = comparison.changes(before.entry, after.entry)
+    if as_json:
+        _print_json({"a": a, "b": b, "changes": changes, **asdict(found), "broken": found.broken})
+    else:
+        _print(comparison.headline(before, found))
+        for line in changes:
+            _print(f"changed: {line}")
+        _print(tables.compared_table(comparison.COLUMNS, comparison.rows(found)))
+        for line in (*comparison.unproved(found), *comparison.breaches(found)):
+            _print(line)
+    raise typer.Exit(FOUND if found.broken else 0)
 
 
 @app.command()
@@ -153,7 +197,7 @@ def history(slug: SlugArgument, *, as_json: JsonOption = False, registry: Regist
     One setup is every entry with the same fingerprint: model, flags, settings, prompts.
     """
     store = _open(registry)
-    _load(store, slug)
+    store.find(slug)
     found = differences.history_of(store, slug)
     if as_json:
         _print_json([{"slug": name, "entry": entry.model_dump(mode="json")} for name, entry in found])
@@ -283,7 +327,7 @@ def report(
     from pytest_setups.report import html, pages  # noqa: PLC0415  # templates and plots, only here
 
     store = _open(registry)
-    entry, path = _load(store, slug), output or Path(f"{slug}.html")
+    entry, path = store.find(slug), output or Path(f"{slug}.html")
     history = differences.history_of(store, slug)
     try:
         data = pages.entry_data(store, slug, entry, pictures=_pictures(images), history=history)
@@ -337,17 +381,6 @@ def _open(root: Path) -> Registry:
         message = f"no registry at {root}: name its folder with --registry DIR or SETUP_REGISTRY"
         raise RegistryError(message)
     return Registry(root)
-
-
-def _load(store: Registry, slug: str) -> Entry:
-    slugs = store.slugs()
-    if slug in slugs:
-        return store.load(slug)
-    nearest = difflib.get_close_matches(slug, slugs, n=3, cutoff=0.4)
-    nearest = nearest or [name for name in slugs if slug.lower() in name][:3]
-    advice = f"the nearest: {', '.join(nearest)}" if nearest else "`pytest-setups list` shows all"
-    message = f"no entry {one_line(slug, 80)!r} in {store.root}; {advice}"
-    raise RegistryError(message)
 
 
 def _is_wanted(row: dict[str, Any], backend: str | None, status: str | None, model: str | None) -> bool:

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
 import statistics
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Final, Literal, Self, get_args
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+)
 
 from pytest_setups.registry.entry import ImagePerformance, StageName, StagePerformance
+from pytest_setups.registry.files import read_bounded
+from pytest_setups.registry.parsing import EntryError, faults
+from pytest_setups.registry.results import MAX_RESULTS_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence, Sized
+    from pathlib import Path
 
+    from pytest_setups.registry.entry import Results
     from pytest_setups.tagging.tagger import Outcome
     from pytest_setups.tagging.vision import Vision
+
+
+ImageSample = tuple[str, int]
+"""An image's name, and which of its samples."""
 
 
 class _Line(BaseModel):
@@ -32,13 +50,15 @@ class FailedCheck(_Line):
 class Measurement(_Line):
     """One (image, stage) outcome; times in seconds, None where there was no answer to time.
 
-    Where only the whole image was timed, ``image_s`` says so in each of its stages; ``extra`` is what
-    else an external tagger wrote of the image.
+    ``sample`` counts the outcomes that were asked for, from 1; ``attempt`` those of one sample. Where
+    only the whole image was timed, ``image_s`` says so in each of its stages; ``extra`` is what else an
+    external tagger wrote of the image.
     """
 
     kind: Literal["measurement"] = "measurement"
     image: str
     stage: StageName
+    sample: int = 1
     attempt: int = 1
     passed: bool
     failures: tuple[FailedCheck, ...] = ()
@@ -63,6 +83,7 @@ class Measurement(_Line):
         return cls(
             image=outcome.sample.name,
             stage=outcome.stage.value,
+            sample=outcome.sample.nth,
             passed=not outcome.failures,
             failures=tuple(FailedCheck(check=f.check, reason=f.reason) for f in outcome.failures),
             text=output.text if output else None,
@@ -125,6 +146,27 @@ def parse_evidence(line: str) -> Evidence:
     return _EVIDENCE.validate_json(line)
 
 
+def read_measurements(root: Path, results: Results) -> list[Measurement]:
+    """The last attempts in a results file of the registry folder ``root``.
+
+    Raises:
+        EntryError: it cannot be read, holds other bytes than recorded, or no measurements.
+    """
+    try:
+        data = read_bounded(root / results.file, MAX_RESULTS_BYTES)
+        if hashlib.sha256(data).hexdigest() != results.sha256:
+            message = f"{results.file} holds other bytes than recorded; restore it"
+            raise EntryError(message)
+        found = [Measurement.model_validate_json(line) for line in data.splitlines()]
+    except OSError as error:
+        message = f"{results.file} cannot be read: {error.strerror}"
+        raise EntryError(message) from None
+    except ValidationError as error:
+        message = f"{results.file} does not hold measurements: {faults(error)[0]}"
+        raise EntryError(message) from None
+    return list({(one.image, one.stage, one.sample): one for one in found}.values())
+
+
 def by_stage(measurements: Iterable[Measurement]) -> dict[StageName, list[Measurement]]:
     """Measurements grouped by stage."""
     grouped: dict[StageName, list[Measurement]] = defaultdict(list)
@@ -151,18 +193,19 @@ def stage_performance(measurements: Sequence[Measurement]) -> StagePerformance:
     )
 
 
-def image_seconds(measurements: Iterable[Measurement]) -> dict[str, float]:
-    """The seconds that each image took: its three answers together, or as its tagger told.
+def image_seconds(measurements: Iterable[Measurement]) -> dict[ImageSample, float]:
+    """The seconds that each sample of an image took: its three answers together, or as its tagger told.
 
-    An image that lacks an answer is left out.
+    One that lacks an answer is left out.
     """
-    told: dict[str, float] = {}
-    answers: dict[str, list[float]] = defaultdict(list)
+    told: dict[ImageSample, float] = {}
+    answers: dict[ImageSample, list[float]] = defaultdict(list)
     for measurement in measurements:
+        image = measurement.image, measurement.sample
         if measurement.latency_s is not None:
-            answers[measurement.image].append(measurement.latency_s)
+            answers[image].append(measurement.latency_s)
         elif measurement.image_s is not None:
-            told[measurement.image] = measurement.image_s
+            told[image] = measurement.image_s
     whole = {image: sum(each) for image, each in answers.items() if len(each) == len(get_args(StageName))}
     return told | whole
 
@@ -178,7 +221,7 @@ def told_models(measurements: Iterable[Measurement]) -> dict[StageName, str]:
     return {stage: names.pop() for stage, names in told.items() if len(names) == 1}
 
 
-def image_performance(seconds: Mapping[str, float]) -> ImagePerformance:
+def image_performance(seconds: Mapping[ImageSample, float]) -> ImagePerformance:
     """The figures of whole images."""
     values = list(seconds.values())
     return ImagePerformance(
@@ -190,7 +233,7 @@ def image_performance(seconds: Mapping[str, float]) -> ImagePerformance:
     )
 
 
-def images_per_s(measurements: Sequence[Measurement], seconds: Mapping[str, float]) -> float | None:
+def images_per_s(measurements: Sequence[Measurement], seconds: Sized) -> float | None:
     """Images per second of wall time, from the first request sent to the last answer read."""
     timed = [(m.started_utc, m.latency_s) for m in measurements if m.started_utc and m.latency_s is not None]
     if not timed:
@@ -200,7 +243,7 @@ def images_per_s(measurements: Sequence[Measurement], seconds: Mapping[str, floa
     return _rounded(len(seconds) / max((last - first).total_seconds(), 1e-9))
 
 
-def mean_image_seconds(seconds: Mapping[str, float]) -> float | None:
+def mean_image_seconds(seconds: Mapping[ImageSample, float]) -> float | None:
     """The mean seconds that one image takes, all three stages."""
     return _rounded(statistics.fmean(seconds.values())) if seconds else None
 

@@ -92,6 +92,8 @@ OPTIONS: Final = (
     Option("stream", "stream answers, which measures the time to first token (default: no)",
            kind=Kind.TOGGLE),
     Option("concurrency", "images worked on at once (default 1: clean latencies)", "N"),
+    Option("repeat", "samples to take of every stage of every image: all images once, then all again "
+           "(default 1)", "N"),
     Option("warmup", "requests before the measured ones, left out of the figures (default 1)", "N"),
     Option("server-command", "command that started the server, for the entry", "COMMAND",
            env="SETUP_SERVER_COMMAND"),
@@ -125,6 +127,13 @@ OPTIONS: Final = (
            "SECONDS", env="SETUP_LAUNCH_TIMEOUT"),
     Option("from", "entry to verify again: its base URL, models, settings and prompts, where no option "
            "says otherwise", "SLUG", env="SETUP_FROM"),
+    Option("baseline", "compare with this entry: its slug, the path of its file, or latest, the newest "
+           "success of the same setup with the same images", "SLUG|latest|PATH",
+           env="SETUP_BASELINE", file=True),
+    Option("baseline-allow", "a difference from the baseline that is allowed, as the message names it, such "
+           "as server.flags.max-model-len or environment; may be repeated", "NAME", Kind.MANY),
+    Option("fail-if", "how much worse than the baseline fails the run; may be repeated: p50:20%%, "
+           "caption.p95:0.5s, tokens_per_s:-15%%, keywords_overlap:0.6", "FIGURE:LIMIT", Kind.MANY),
     Option("demo", "start a llama.cpp server with the packaged toy model and verify it",
            kind=Kind.SWITCH),
     Option("demo-server", "llama-server program for --setup-demo (default: one on PATH, else xllamacpp)",

@@ -74,10 +74,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         absent = pytest.param(None, marks=pytest.mark.skip(reason=NO_SERVER), id="no-server")
         metafunc.parametrize("setup_image", [absent], indirect=True, scope="session")
     else:
-        names = list(session.samples)
-        metafunc.parametrize(
-            "setup_image", session.samples.values(), ids=names, indirect=True, scope="session"
-        )
+        suite = metafunc.definition.nodeid.startswith("setup::")
+        samples = session.asked if suite else list(session.samples.values())
+        names = [sample.name if sample.nth == 1 else f"{sample.name}-{sample.nth}" for sample in samples]
+        metafunc.parametrize("setup_image", samples, ids=names, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")

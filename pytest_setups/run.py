@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_setups.measurement import (
     Evidence,
+    ImageSample,
     Measurement,
     ModelsEvidence,
     TaggerEvidence,
@@ -27,6 +28,7 @@ from pytest_setups.measurement import (
     told_models,
 )
 from pytest_setups.registry import entry as schema
+from pytest_setups.registry.entry import StageName
 from pytest_setups.registry.store import Recorded, Registry, make_slug
 from pytest_setups.safe import encodable, one_line, redact, redact_json, redact_url, without_paths
 from pytest_setups.serving.backends import Identity
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from pytest_setups.session import Session
 
 SAME_WORDS_CHECK = "same-words"
+Asked = tuple[str, int, StageName]
+"""An image's name, which of its samples, and the stage."""
 
 
 class Standing(StrEnum):
@@ -73,7 +77,10 @@ class Finish:
 
 @dataclass(slots=True)
 class Run:
-    """What a run has gathered so far; the last attempt at a measurement counts, all are kept."""
+    """What a run has gathered so far; the last attempt at a measurement counts, all are kept.
+
+    ``baseline`` names the entry that it is compared with.
+    """
 
     session: Session
     invocation: Sequence[str]
@@ -82,13 +89,14 @@ class Run:
     models: ModelsEvidence | None = None
     vision: VisionEvidence | None = None
     tagger: TaggerEvidence | None = None
-    attempts: dict[tuple[str, str], list[Measurement]] = field(default_factory=lambda: defaultdict(list))
+    baseline: str | None = None
+    attempts: dict[Asked, list[Measurement]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, line: str) -> None:
         """Take what a test report carried."""
         evidence: Evidence = parse_evidence(line)
         if isinstance(evidence, Measurement):
-            earlier = self.attempts[evidence.image, evidence.stage]
+            earlier = self.attempts[evidence.image, evidence.sample, evidence.stage]
             earlier.append(evidence.model_copy(update={"attempt": len(earlier) + 1}))
         elif isinstance(evidence, ModelsEvidence):
             self.models = evidence
@@ -99,7 +107,7 @@ class Run:
 
     @property
     def measurements(self) -> list[Measurement]:
-        """The last attempt at each measurement, sorted by image and stage."""
+        """The last attempt at each measurement, sorted by image, sample and stage."""
         return [attempts[-1] for _, attempts in self._sorted()]
 
     @property
@@ -117,11 +125,12 @@ class Run:
 
     def same_words(self) -> list[str]:
         """Images that got the words of another image: a stale or dropped picture (vllm#20261)."""
-        texts: dict[str, dict[str, str]] = defaultdict(dict)
+        texts: dict[ImageSample, dict[str, str]] = defaultdict(dict)
         for measurement in self.measurements:
-            texts[measurement.image][measurement.stage] = normalised(measurement.text or "")
+            text = normalised(measurement.text or "")
+            texts[measurement.image, measurement.sample][measurement.stage] = text
         groups: dict[tuple[str, ...], set[str]] = defaultdict(set)
-        for image, said in texts.items():
+        for (image, _), said in texts.items():
             for stages in ((Stage.DESCRIPTION,), (Stage.CAPTION, Stage.KEYWORDS)):
                 words = tuple(said.get(stage.value, "") for stage in stages)
                 if all(words):
@@ -149,27 +158,21 @@ class Run:
             exact=settings.slug is not None,
         )
 
-    def _sorted(self) -> Iterator[tuple[tuple[str, str], list[Measurement]]]:
+    def _sorted(self) -> Iterator[tuple[Asked, list[Measurement]]]:
         order = {stage.value: number for number, stage in enumerate(Stage)}
-        return iter(sorted(self.attempts.items(), key=lambda item: (item[0][0], order[item[0][1]])))
+        return iter(sorted(self.attempts.items(), key=lambda item: (*item[0][:2], order[item[0][2]])))
 
     def _missing(self) -> str:
-        absent = [
-            (name, stage.value)
-            for name in self.session.samples
-            for stage in Stage
-            if (name, stage.value) not in self.attempts
-        ]
+        wanted = [(sample.name, sample.nth, stage.value) for sample in self.session.asked for stage in Stage]
+        absent = [asked for asked in wanted if asked not in self.attempts]
         tests: dict[str, Evidence | None] = {"models": self.models, "vision": self.vision}
         if self.session.settings.tagger_command is not None:
             tests["tagger"] = self.tagger
         parts = [f"test_{name} did not run" for name, found in tests.items() if found is None]
         if absent:
-            counts = Counter(stage for _, stage in absent)
+            counts = Counter(stage for _, _, stage in absent)
             each = ", ".join(f"{count} {stage}" for stage, count in counts.items())
-            parts.append(
-                f"{len(absent)} of {3 * len(self.session.samples)} measurements are missing ({each})"
-            )
+            parts.append(f"{len(absent)} of {len(wanted)} measurements are missing ({each})")
         return "; ".join(parts)
 
     def _failed(self) -> Iterator[str]:
@@ -192,9 +195,10 @@ class Run:
             yield f"{SAME_WORDS_CHECK}: different pictures got the same words: {', '.join(alike[:3])}"
 
     def _differ(self, first: str, second: str) -> bool:
-        return self._file_sha256(first) != self._file_sha256(second)
+        return self.file_sha256(first) != self.file_sha256(second)
 
-    def _file_sha256(self, name: str) -> str | None:
+    def file_sha256(self, name: str) -> str | None:
+        """Sha256 (hex) of a sample image's file, None where it cannot be read."""
         try:
             return file_sha256(self.session.samples[name].path)
         except (ImageError, KeyError):
@@ -321,7 +325,7 @@ class Run:
         self, git: GitState, verdict: Verdict, results: schema.Results | None
     ) -> schema.Verification:
         settings, success = self.session.settings, verdict.standing is Standing.SUCCESS
-        names = sorted({name for name, _ in self.attempts})
+        names = sorted({name for name, _, _ in self.attempts})
         own = [TAGGER_CHECK] if self.session.program is not None else []
         return schema.Verification(
             date_utc=datetime.now(UTC).replace(microsecond=0),
@@ -331,11 +335,12 @@ class Run:
             images_processed=len(names),
             status="success" if success else "failed",
             failure_reason=None if success else verdict.reason,
-            images=[schema.ImageRef(name=name, sha256=self._file_sha256(name)) for name in names],
+            images=[schema.ImageRef(name=name, sha256=self.file_sha256(name)) for name in names],
             vision=self.vision.model_dump(mode="json", exclude={"kind"}) if self.vision else None,
             checks=["models", "vision", *own, *CHECKS, SAME_WORDS_CHECK, *self.finish.checks],
             results=results,
             from_entry=settings.from_entry,
+            baseline=self.baseline,
         )
 
     def performance(self) -> schema.Performance:
@@ -346,6 +351,7 @@ class Run:
             avg_latency_s=mean_image_seconds(seconds),
             images_per_s=images_per_s(measurements, seconds),
             concurrency=None if self.session.settings.tagger_command else self.concurrency,
+            repeat=self.session.settings.repeat,
             stages={stage: stage_performance(found) for stage, found in by_stage(measurements).items()},
             image=image_performance(seconds),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
@@ -97,8 +97,14 @@ class Session:
             self._warm_up()
         except (ServerError, LaunchError) as error:
             self.fault = str(error)
-        if self.settings.recording or self.settings.report:
+        if self.settings.recording or self.settings.report or self.settings.baseline:
             self.facts = self._gather_facts()
+
+    @property
+    def asked(self) -> list[Sample]:
+        """The samples in the order in which they are asked: all images once, then all again."""
+        times = range(1, self.settings.repeat + 1)
+        return [replace(sample, nth=nth) for nth in times for sample in self.samples.values()]
 
     @property
     def where(self) -> str:

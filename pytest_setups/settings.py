@@ -26,12 +26,13 @@ from pytest_setups.again import load_origin, settings_of
 from pytest_setups.options import OPTIONS, Given, Kind, truth
 from pytest_setups.registry.entry import Entry  # noqa: TC001  # pydantic needs it
 from pytest_setups.registry.store import RegistryError, check_slug
+from pytest_setups.regression.bounds import Bound, parse_bound
 from pytest_setups.safe import encodable, redact
 from pytest_setups.tagging.stages import PromptError, Prompts, Stage, load_prompts
 from pytest_setups.tagging.template import Template
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 DEFAULT_IMAGES: Final = "sample_images"
 DEFAULT_REGISTRY: Final = "registry"
@@ -89,6 +90,10 @@ def _template(value: object) -> Template:
     return value if isinstance(value, Template) else Template.parse(str(value))
 
 
+def _bounds(value: Iterable[str]) -> tuple[Bound, ...]:
+    return tuple(parse_bound(text) for text in value)
+
+
 def _slug(value: str) -> str:
     try:
         return check_slug(value)
@@ -125,6 +130,7 @@ class Settings(BaseModel):
     ] = Field(default_factory=dict)
     stream: bool = False
     concurrency: int = Field(1, ge=1, le=256)
+    repeat: int = Field(1, ge=1, le=1000)
     warmup: int = Field(1, ge=0, le=100)
     server_command: str | None = None
     model_path: str | None = None
@@ -143,6 +149,9 @@ class Settings(BaseModel):
     launch_timeout: float = Field(600.0, gt=0, le=86_400)
     from_entry: str | None = Field(None, alias="from")
     origin: Entry | None = None
+    baseline: str | None = None
+    baseline_allow: tuple[str, ...] = ()
+    fail_if: Annotated[tuple[Bound, ...], PlainValidator(_bounds)] = ()
     demo: bool = False
     demo_server: str | None = None
 
@@ -168,6 +177,13 @@ class Settings(BaseModel):
             raise ValueError(message)
         if "tagger_timeout" in self.model_fields_set and self.tagger_command is None:
             message = "--setup-tagger-timeout goes with --setup-tagger-command"
+            raise ValueError(message)
+        if self.baseline is None and (self.fail_if or self.baseline_allow):
+            given = "--setup-fail-if" if self.fail_if else "--setup-baseline-allow"
+            message = f"{given} goes with a baseline: add --setup-baseline latest"
+            raise ValueError(message)
+        if self.repeat > 1 and self.tagger_command is not None:
+            message = "--setup-repeat: a tagger command tags every picture once; leave one of the two out"
             raise ValueError(message)
         if self.demo_server and not self.demo:
             message = "--setup-demo-server goes with --setup-demo"
@@ -267,7 +283,7 @@ def _value(kind: Kind, found: Given, *, path: bool) -> object:
 
 
 def _let_the_nearer_win(values: dict[str, Any], given: Mapping[str, Given]) -> None:
-    """Drop what a nearer place overrules: another server, or a name for an entry that is not wanted."""
+    """Drop what a nearer place overrules: another server; and what an ini file has for another occasion."""
     base_url, demo_given, slug = given.get("base_url"), given.get("demo"), given.get("slug")
     if base_url and demo_given and values["demo"] and base_url.distance != demo_given.distance:
         if base_url.distance > demo_given.distance:
@@ -276,6 +292,9 @@ def _let_the_nearer_win(values: dict[str, Any], given: Mapping[str, Given]) -> N
             values["demo"] = False
     if slug and slug.distance > 0 and not (values.get("record") or values.get("record_failed")):
         del values["slug"]
+    for name in ("fail_if", "baseline_allow"):
+        if name in values and given[name].distance > 0 and "baseline" not in values:
+            del values[name]
 
 
 def _origin(values: dict[str, Any], found: Given) -> dict[str, Any]:

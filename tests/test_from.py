@@ -181,7 +181,11 @@ def test_the_environment_and_directory_of_the_entry_are_used(
 @pytest.mark.parametrize(
     ("change", "arguments", "said"),
     [
-        ({}, ["--setup-from", "other"], "--setup-from: no entry 'other' in *; it holds first"),
+        (
+            {},
+            ["--setup-from", "other"],
+            "--setup-from: no entry 'other' in *; `pytest-setups list` shows all",
+        ),
         ({}, ["--setup-from", "../first"], "--setup-from: no entry *"),
         ({}, ["--setup-from", "first", "--setup-launch"], "--setup-launch needs a command, or *"),
         (

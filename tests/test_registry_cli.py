@@ -220,11 +220,13 @@ def test_diff_shows_what_changed_and_the_outcomes_side_by_side(root: Path, setup
     }
     outcomes = {found["name"]: (found["a"], found["b"], found["change"]) for found in done.json["outcomes"]}
     assert outcomes["avg_latency_s"] == (3.75, 7.5, None)
-    assert "different setups, by server.flags" in done.json["not_comparable"]
+    assert done.json["not_comparable"] == (
+        "server.flags.enforce-eager (none -> true), server.flags.max-model-len (4096 -> 8192)"
+    )
     assert done.code == 1
     table = setups("diff", "old", "new").out
     assert "server.flags.max-model-len *" in table
-    assert "not comparable: these are different setups" in table
+    assert "not comparable: server.flags.enforce-eager (none -> true)" in table
 
 
 def test_diff_rates_the_outcomes_of_one_setup(root: Path, setups: Command) -> None:

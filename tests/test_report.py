@@ -301,9 +301,9 @@ def test_a_site_is_not_written_over_another(
 
 def test_a_comparison_has_a_table_of_its_own() -> None:
     entry = Entry.from_document(setup())
-    row = ComparedRow("caption.p50_s", "0.5", "0.9", "+80%", "<b>breach</b>", good=False)
+    row = ComparedRow(["caption.p50", "0.5", "0.9", "+80%", "9%", "20%", "<b>breach</b>"], good=False)
 
     page = Page(render_report(ReportData("failed", "", entry, baseline="before", comparison=[row])))
 
-    assert "Compared with the baseline before" in " ".join(page.text.split())
+    assert "Against the baseline before" in " ".join(page.text.split())
     assert "<b>breach</b>" in page.text

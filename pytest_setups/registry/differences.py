@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_setups.registry.parsing import EntryError, json_path
 from pytest_setups.registry.store import RegistryError
+from pytest_setups.safe import one_line, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from pydantic import JsonValue
 
     from pytest_setups.registry.entry import Entry
     from pytest_setups.registry.store import Registry
 
+TOLD: Final = 5
 STAGE_FIGURES: Final = ("mean_s", "p50_s", "p95_s", "max_s", "ttft_p50_s", "output_tokens_per_s")
 
 
@@ -25,6 +30,23 @@ class Difference:
     a: Any
     b: Any
     decides: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why two entries do not compare: a field by its dotted name, and both values.
+
+    ``timed`` says that only figures in time are concerned.
+    """
+
+    name: str
+    a: Any
+    b: Any
+    timed: bool = False
+
+    def __str__(self) -> str:
+        """The field and both values, on one line."""
+        return f"{self.name} ({shown(self.a)} -> {shown(self.b)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +71,44 @@ class Comparison:
 def compare_entries(a: Entry, b: Entry) -> Comparison:
     """What changed between two setups, and their outcomes side by side."""
     differences = sorted(_differences(a, b), key=lambda found: (not found.decides, found.path))
-    reason = _why_not_comparable(a, b, differences)
+    reason = told(list(obstacles(a, b))) or None
     outcomes_a, outcomes_b = _outcomes(a), _outcomes(b)
     names = [name for name in outcomes_a if outcomes_a[name] is not None or outcomes_b[name] is not None]
     rows = [_outcome(name, outcomes_a[name], outcomes_b[name], rated=reason is None) for name in names]
     return Comparison(differences, rows, reason)
+
+
+def obstacles(a: Entry, b: Entry) -> Iterator[Obstacle]:
+    """What keeps two entries from being compared: another setup, other images, other conditions.
+
+    Times compare only with equal concurrency and on the same hardware; hardware that is unknown on both
+    sides is taken for the same.
+    """
+    for found in sorted(_differences(a, b), key=lambda found: found.path):
+        if found.decides:
+            yield Obstacle(found.path.removeprefix("$."), found.a, found.b)
+    images_a, images_b = _images(a), _images(b)
+    if images_a != images_b or not images_a:
+        only_a, only_b = (
+            sorted(name for name, _ in these) for these in (images_a - images_b, images_b - images_a)
+        )
+        yield Obstacle("verification.images", only_a or None, only_b or None)
+    if a.performance.concurrency != b.performance.concurrency:
+        yield Obstacle(
+            "performance.concurrency", a.performance.concurrency, b.performance.concurrency, timed=True
+        )
+    hardware_a, hardware_b = _hardware(a), _hardware(b)
+    for name in sorted(hardware_a.keys() | hardware_b.keys()):
+        if hardware_a.get(name) != hardware_b.get(name):
+            yield Obstacle(
+                f"environment.server.{name}", hardware_a.get(name), hardware_b.get(name), timed=True
+            )
+
+
+def told(found: Sequence[Obstacle]) -> str:
+    """The first obstacles in one line; empty without any."""
+    more = f", and {len(found) - TOLD} more" if len(found) > TOLD else ""
+    return f"{', '.join(map(str, found[:TOLD]))}{more}"
 
 
 def history_of(registry: Registry, slug: str) -> list[tuple[str, Entry]]:
@@ -100,21 +155,29 @@ def _leaves(value: object, path: tuple[str | int, ...] = ()) -> dict[str, Any]:
     if isinstance(value, dict) and value:
         parts = [_leaves(child, (*path, str(name))) for name, child in value.items()]
         return {key: leaf for part in parts for key, leaf in part.items()}
-    return {} if value is None else {json_path(path): value}
+    return {} if value is None or value == {} else {json_path(path): value}
 
 
-def _why_not_comparable(a: Entry, b: Entry, differences: list[Difference]) -> str | None:
-    if a.fingerprint() != b.fingerprint():
-        deciding = [found.path.removeprefix("$.") for found in differences if found.decides]
-        return f"these are different setups, by {', '.join(deciding[:3])}"
-    images_a, images_b = a.verification.images, b.verification.images
-    if images_a is None or images_b is None:
-        return "an entry does not say which images it was made with"
-    if {(image.name, image.sha256) for image in images_a} != {(i.name, i.sha256) for i in images_b}:
-        return "they were made with different images"
-    if a.performance.concurrency != b.performance.concurrency:
-        return "they were made with different concurrency"
-    return None
+def _images(entry: Entry) -> set[tuple[str, str | None]]:
+    return {(image.name, image.sha256) for image in entry.verification.images or ()}
+
+
+def _hardware(entry: Entry) -> dict[str, JsonValue]:
+    """What decides how fast a server may be: its processor and GPUs, without drivers and memory."""
+    server = (entry.environment or {}).get("server")
+    if not isinstance(server, dict):
+        return {}
+    gpus = server.get("gpus")
+    names = [gpu.get("name") for gpu in gpus if isinstance(gpu, dict)] if isinstance(gpus, list) else None
+    found = {name: server.get(name) for name in ("machine", "cpu", "cores", "threads")} | {"gpus": names}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def shown(value: object) -> str:
+    """A value on one line, bounded, without secrets; none where there is none."""
+    if value is None:
+        return "none"
+    return one_line(redact(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)), 80)
 
 
 def _outcomes(entry: Entry) -> dict[str, Any]:

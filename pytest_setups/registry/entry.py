@@ -161,7 +161,11 @@ class Results(Part):
 
 
 class Verification(Part):
-    """What was proved, when, and from which commit; ``from_entry`` is the slug of the entry it repeats."""
+    """What was proved, when, and from which commit.
+
+    ``from_entry`` is the slug of the entry it repeats, ``baseline`` the slug or path of the one it was
+    compared with.
+    """
 
     date_utc: UtcDate
     git_commit: str | None = None
@@ -175,6 +179,7 @@ class Verification(Part):
     checks: list[str] | None = None
     results: Results | None = None
     from_entry: str | None = None
+    baseline: str | None = None
 
 
 class StagePerformance(Part):
@@ -200,11 +205,15 @@ class ImagePerformance(Part):
 
 
 class Performance(Part):
-    """``avg_latency_s`` is the mean seconds one image takes, all three stages together."""
+    """``avg_latency_s`` is the mean seconds one image takes, all three stages together.
+
+    ``repeat`` is the number of samples taken of every stage of every image.
+    """
 
     avg_latency_s: float | None = None
     images_per_s: float | None = None
     concurrency: int | None = None
+    repeat: int | None = None
     stages: dict[StageName, StagePerformance] | None = None
     image: ImagePerformance | None = None
 

@@ -25,11 +25,11 @@ MAX_LINE_FAULTS: Final = 10
 
 @dataclass(slots=True)
 class _Tally:
-    """What the lines say: by (image, stage) the last attempt, whether it passed, whether it was timed."""
+    """What the lines say: by (image, stage, sample) the last attempt: its number, if it passed, if timed."""
 
     lines: int = 0
     sha256: str = ""
-    last: dict[tuple[str, str], tuple[int, bool, bool]] = field(default_factory=dict)
+    last: dict[tuple[str, str, int], tuple[int, bool, bool]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
 
@@ -68,7 +68,7 @@ def _read(path: str) -> _Tally:
 def _count(tally: _Tally, line: bytes, name: str) -> None:
     try:
         measured: Any = parse_json(line, MAX_LINE_BYTES)
-        key = (measured["image"], measured["stage"])
+        key = (measured["image"], measured["stage"], measured.get("sample") or 1)
         attempt = (measured.get("attempt") or 1, measured["passed"], measured.get("latency_s") is not None)
         if attempt >= tally.last.get(key, (0,)):
             tally.last[key] = attempt
@@ -87,7 +87,7 @@ def _file_faults(results: Results, tally: _Tally) -> Iterator[str]:
 
 def _count_faults(entry: Entry, tally: _Tally) -> Iterator[str]:
     verification = entry.verification
-    measured = {image for image, _ in tally.last}
+    measured = {image for image, _, _ in tally.last}
     if verification.images_processed not in {None, len(measured)}:
         said = verification.images_processed
         yield f"$.verification.images_processed: {said}, but the results have {len(measured)}"
@@ -97,7 +97,7 @@ def _count_faults(entry: Entry, tally: _Tally) -> Iterator[str]:
             f"$.verification.images: {one_line(name, 80)!r} is only in one of entry and results"
             for name in strangers[:MAX_LINE_FAULTS]
         )
-    answered = Counter(stage for (_, stage), (_, _, timed) in tally.last.items() if timed)
+    answered = Counter(stage for (_, stage, _), (_, _, timed) in tally.last.items() if timed)
     for stage, figures in (entry.performance.stages or {}).items():
         if figures.n != answered[stage]:
             yield f"$.performance.stages.{stage}.n: {figures.n}, but the results have {answered[stage]}"
@@ -105,5 +105,5 @@ def _count_faults(entry: Entry, tally: _Tally) -> Iterator[str]:
         failed = sorted(key for key, (_, passed, _) in tally.last.items() if passed is not True)
         yield from (
             f"$.verification.status: success, but {one_line(image, 80)!r} did not pass {one_line(stage, 80)}"
-            for image, stage in failed[:MAX_LINE_FAULTS]
+            for image, stage, _ in failed[:MAX_LINE_FAULTS]
         )

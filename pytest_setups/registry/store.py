@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
 import os
 import re
@@ -16,6 +17,7 @@ from pytest_setups.registry.entry import SLUG_PATTERN, Entry, Results
 from pytest_setups.registry.files import created, read_bounded, replace, write_exclusive
 from pytest_setups.registry.index import index_row, index_text
 from pytest_setups.registry.parsing import EntryError, parse_json
+from pytest_setups.safe import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -139,6 +141,22 @@ class Registry:
             raise RegistryError(why(error, path)) from None
         except EntryError as error:
             raise EntryError(*(f"{path}: {fault}" for fault in error.args)) from None
+
+    def find(self, slug: str) -> Entry:
+        """Load the entry that somebody typed the slug of; the error for an unknown one names the nearest.
+
+        Raises:
+            RegistryError: there is none, or it cannot be read.
+            EntryError: it is not an entry.
+        """
+        slugs = self.slugs()
+        if slug in slugs:
+            return self.load(slug)
+        nearest = difflib.get_close_matches(slug, slugs, n=3, cutoff=0.4)
+        nearest = nearest or [name for name in slugs if slug.lower() in name][:3]
+        advice = f"the nearest: {', '.join(nearest)}" if nearest else "`pytest-setups list` shows all"
+        message = f"no entry {one_line(slug, 80)!r} in {self.root}; {advice}"
+        raise RegistryError(message)
 
     def load(self, slug: str) -> Entry:
         """Load one entry.

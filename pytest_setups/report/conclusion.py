@@ -10,6 +10,7 @@ from pytest_setups.safe import one_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_setups.comparing import Comparing
     from pytest_setups.run import Run, Verdict
 
 OutcomeLine = tuple[str, bool]
@@ -22,6 +23,7 @@ class Conclusion:
     run: Run
     verdict: Verdict
     outcome: Sequence[OutcomeLine]
+    comparing: Comparing
 
     @property
     def word(self) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_setups.report import terminal
+from pytest_setups.report import comparison, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -97,6 +97,16 @@ def _markdown(conclusion: Conclusion) -> Iterator[str]:
     slowest = terminal.slowest(measurements)
     if slowest is not None:
         yield f"\n{_code(conclusion, slowest)}\n"
+    if conclusion.comparing.compared is not None:
+        yield "\n### Against the baseline\n\n"
+        yield from _table(
+            comparison.COLUMNS,
+            [
+                [_code(conclusion, cell) for cell in row]
+                for row in comparison.rows(conclusion.comparing.compared)
+            ],
+            right=True,
+        )
     failed = [
         (m.stage, _code(conclusion, m.image), _code(conclusion, _reasons(m))) for m in _failed(conclusion)
     ]

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from pytest_setups.registry.files import replace
 from pytest_setups.report import plots
+from pytest_setups.report.comparison import COLUMNS
 from pytest_setups.report.tables import STAGES
 from pytest_setups.safe import printable, redact
 
@@ -39,7 +40,7 @@ def render_report(data: ReportData, *, home: bool = False) -> str:
         "report.html.j2",
         data=data,
         home=home,
-        stage_plot=plots.stage_box(data.measurements),
+        stage_plot=plots.stage_box(data.measurements, data.before),
         image_plot=plots.image_bars(data.measurements),
         history_plot=plots.history_lines(data.history),
     )
@@ -122,7 +123,11 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"package_version": version("pytest-setups"), "stages": STAGES}
+    environment.globals |= {
+        "package_version": version("pytest-setups"),
+        "stages": STAGES,
+        "comparison_columns": COLUMNS,
+    }
     environment.filters |= {"seconds": _seconds, "fields": _fields, "picture": _picture}
     return environment
 

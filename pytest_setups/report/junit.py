@@ -49,6 +49,11 @@ def _values(conclusion: Conclusion) -> Iterator[tuple[str, Any]]:
     yield "images_per_s", performance.images_per_s
     for stage, found in by_stage(run.measurements).items():
         yield f"{stage}.failed", sum(not measurement.passed for measurement in found)
+    comparing = conclusion.comparing
+    if comparing.compared is not None and comparing.baseline is not None:
+        yield "baseline", comparing.baseline.name
+        for row in comparing.compared.rows:
+            yield f"{row.name}.change", None if row.change is None else round(row.change, 6)
     for part, figures in [*(performance.stages or {}).items(), ("image", performance.image)]:
         for name, value in figures.model_dump().items() if figures else ():
             yield f"{part}.{name}", value

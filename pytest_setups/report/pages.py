@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from pydantic import ValidationError
-
-from pytest_setups.measurement import Measurement
-from pytest_setups.registry.files import read_bounded
+from pytest_setups.measurement import Measurement, read_measurements
 from pytest_setups.registry.parsing import EntryError
-from pytest_setups.registry.results import MAX_RESULTS_BYTES
+from pytest_setups.report import comparison
 from pytest_setups.report.tables import STAGES
 
 if TYPE_CHECKING:
@@ -21,19 +18,17 @@ if TYPE_CHECKING:
 
     from pytest_setups.registry.entry import Entry
     from pytest_setups.registry.store import Registry
+    from pytest_setups.regression.baseline import Baseline
+    from pytest_setups.regression.compare import Compared
 
 THUMBNAIL_EDGE: Final = 320
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedRow:
-    """One row of a comparison with a baseline, as text; ``good`` is None where it is not judged."""
+    """One row of a comparison, its cells as `comparison.COLUMNS`; ``good`` is None where it is not judged."""
 
-    name: str
-    before: str
-    after: str
-    change: str
-    verdict: str
+    cells: Sequence[str]
     good: bool | None = None
 
 
@@ -57,7 +52,8 @@ class ReportData:
 
     ``standing`` is success, failed or incomplete and ``reason`` says why. ``slug`` is None where nothing
     was recorded. ``history`` are the entries of the same setup by date. ``comparison`` is empty where
-    there is no baseline, and ``baseline`` names it.
+    there is no baseline, and ``baseline`` says which it is; ``before`` are its measurements, and
+    ``changes`` what else changed since.
     """
 
     standing: str
@@ -69,14 +65,19 @@ class ReportData:
     history: Sequence[tuple[str, Entry]] = ()
     baseline: str | None = None
     comparison: Sequence[ComparedRow] = ()
+    before: Sequence[Measurement] = ()
+    changes: Sequence[str] = ()
     notices: Sequence[str] = ()
 
     @property
     def images(self) -> list[ImageResult]:
-        """The pictures: first those with a failed stage, then by name."""
+        """The pictures: first those with a failed stage, then by name.
+
+        Of several samples of a stage the first is shown, or the first that failed.
+        """
         found: dict[str, dict[str, Measurement]] = {}
-        for measurement in self.measurements:
-            found.setdefault(measurement.image, {})[measurement.stage] = measurement
+        for measurement in sorted(self.measurements, key=lambda one: (one.passed, one.sample)):
+            found.setdefault(measurement.image, {}).setdefault(measurement.stage, measurement)
         images = [ImageResult(name, stages, self.thumbnails.get(name)) for name, stages in found.items()]
         return sorted(images, key=lambda image: (image.passed, image.name))
 
@@ -88,6 +89,17 @@ class SiteData:
     rows: Sequence[Mapping[str, object]]
     pages: Mapping[str, ReportData]
     unreadable: Mapping[str, str]
+
+
+def with_comparison(data: ReportData, baseline: Baseline, compared: Compared) -> ReportData:
+    """The page with the comparison with a baseline."""
+    return replace(
+        data,
+        baseline=comparison.headline(baseline, compared),
+        comparison=[ComparedRow(cells, comparison.is_good(cells[-1])) for cells in comparison.rows(compared)],
+        before=baseline.measurements,
+        changes=comparison.changes(baseline.entry, data.entry),
+    )
 
 
 def entry_data(
@@ -189,9 +201,6 @@ def _measurements(registry: Registry, entry: Entry) -> tuple[list[Measurement], 
     if results is None:
         return [], "The entry names no results file, so there are figures but no answers."
     try:
-        data = read_bounded(registry.root / results.file, MAX_RESULTS_BYTES)
-        found = [Measurement.model_validate_json(line) for line in data.splitlines()]
-    except (OSError, EntryError, ValidationError):
-        return [], f"{results.file} cannot be read, so there are figures but no answers."
-    last = {(one.image, one.stage): one for one in found}
-    return list(last.values()), None
+        return read_measurements(registry.root, results), None
+    except EntryError as error:
+        return [], f"{error}: so there are figures but no answers."

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree as ET
 
@@ -30,27 +32,45 @@ _SVG: Final = "http://www.w3.org/2000/svg"
 _DROPPED: Final = frozenset({"defs", "style", "script", "title"})
 
 
-def stage_box(measurements: Sequence[Measurement]) -> Markup | None:
-    """The latencies of each stage as box plots in seconds, whiskers after Tukey; None without any."""
+def stage_box(measurements: Sequence[Measurement], before: Sequence[Measurement] = ()) -> Markup | None:
+    """The latencies of each stage as box plots in seconds, whiskers after Tukey; None without any.
+
+    Those of a baseline stand beside them.
+    """
+    now, earlier = _latencies(measurements), _latencies(before)
+    boxes = [(stage, now[stage]) for stage in STAGES]
+    if any(earlier.values()):
+        pairs = [((f"{stage} before", earlier[stage]), (stage, now[stage])) for stage in STAGES]
+        boxes = [box for pair in pairs for box in pair]
+    labels = [label for label, _ in boxes]
     chart = _chart(
-        pygal.Box, box_mode="tukey", x_labels=list(STAGES), max_scale=8, show_legend=False, height=260
-    )
+        pygal.Box, box_mode="tukey", x_labels=labels, max_scale=8, show_legend=False, height=260,
+        x_label_rotation=20 if len(labels) > len(STAGES) else 0,
+    )  # fmt: skip
+    for label, latencies in boxes:
+        chart.add(label, latencies)
+    return _svg(chart, "Seconds of one answer, by stage") if any(now.values()) else None
+
+
+def _latencies(measurements: Sequence[Measurement]) -> dict[str, list[float]]:
     grouped = by_stage(measurements)
-    found = [[m.latency_s for m in grouped.get(stage, ()) if m.latency_s is not None] for stage in STAGES]
-    for stage, latencies in zip(STAGES, found, strict=True):
-        chart.add(stage, latencies)
-    return _svg(chart, "Seconds of one answer, by stage") if any(found) else None
+    return {
+        stage: [m.latency_s for m in grouped.get(stage, ()) if m.latency_s is not None] for stage in STAGES
+    }
 
 
 def image_bars(measurements: Sequence[Measurement]) -> Markup | None:
-    """Seconds of each image, its stages stacked, the slowest on top; None when nothing was timed.
+    """Mean seconds of each image, its stages stacked, the slowest on top; None when nothing was timed.
 
     The ``MAX_IMAGES`` slowest are shown.
     """
-    seconds: dict[str, dict[str, float]] = {}
+    samples: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for measurement in measurements:
         if measurement.latency_s is not None:
-            seconds.setdefault(measurement.image, {})[measurement.stage] = measurement.latency_s
+            samples[measurement.image][measurement.stage].append(measurement.latency_s)
+    seconds = {
+        image: {stage: fmean(each) for stage, each in stages.items()} for image, stages in samples.items()
+    }
     slowest = sorted(seconds, key=lambda image: sum(seconds[image].values()))[-MAX_IMAGES:]
     chart = _chart(pygal.HorizontalStackedBar, height=110 + 22 * len(slowest), truncate_label=22, max_scale=5)
     chart.x_labels = [one_line(image, 60) for image in slowest]

@@ -9,24 +9,28 @@ from pytest_setups.registry.history import git_state
 from pytest_setups.registry.parsing import EntryError
 from pytest_setups.registry.store import Registry, RegistryError
 from pytest_setups.report.html import ReportError, render_report, write_page
-from pytest_setups.report.pages import ReportData, thumbnails
+from pytest_setups.report.pages import ReportData, thumbnails, with_comparison
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_setups.report.conclusion import Conclusion
     from pytest_setups.run import Run, Verdict
 
 __all__ = ["ReportError", "write"]
 
 
-def write(path: Path, run: Run, verdict: Verdict, slug: str | None, root: Path) -> None:
+def write(path: Path, conclusion: Conclusion, slug: str | None, root: Path) -> None:
     """Write the page; ``slug`` is the entry that was recorded, None without one.
 
     Raises:
         ReportError: it cannot be written.
     """
     try:
-        data = run_data(run, verdict, slug, root)
+        data = run_data(conclusion.run, conclusion.verdict, slug, root)
+        comparing = conclusion.comparing
+        if comparing.compared is not None and comparing.baseline is not None:
+            data = with_comparison(data, comparing.baseline, comparing.compared)
     except (RegistryError, EntryError, ValueError) as error:
         raise ReportError(str(error)) from None
     write_page(path, render_report(data))

@@ -12,7 +12,7 @@ from rich.text import Text
 from pytest_setups.safe import one_line, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_setups.registry.differences import Comparison
     from pytest_setups.registry.entry import Entry
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 STAGES: Final = ("caption", "keywords", "description")
 _COLORS: Final = {
     "success": "green", "failed": "red", "imported": "green", "refused": "red", "present": "yellow",
+    "ok": "green", "breach": "red", "not proved": "yellow", "not comparable": "red",
 }  # fmt: skip
 
 
@@ -101,6 +102,15 @@ def history_table(entries: Iterable[tuple[str, Entry]], asked: str) -> Table:
             *(_seconds(median) for median in medians),
             cell(slug, "bold" if slug == asked else ""),
         )
+    return table
+
+
+def compared_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Figures before and after."""
+    table = _table(*columns)
+    for first, *rest, verdict in rows:
+        figures = (Text(figure, justify="right") for figure in rest)
+        table.add_row(cell(first), *figures, cell(verdict))
     return table
 
 

@@ -21,6 +21,8 @@ def header(session: Session, concurrency: int) -> str:
     """The header line: server, models, images, and the tagger or how many requests at once."""
     where = redact_url(session.where)
     images = f"{len(session.samples)} image{'s' if len(session.samples) != 1 else ''}"
+    if session.settings.repeat > 1:
+        images += f" x {session.settings.repeat} samples"
     if session.server is None:
         fault = (session.fault or "not asked").splitlines()[0]
         return f"setups: {where or 'no server yet'}, {images}: {fault}"
@@ -65,8 +67,8 @@ def tagger(evidence: TaggerEvidence) -> str:
 
 
 def _image_cells(measurements: Sequence[Measurement]) -> list[str]:
-    came = {m.image for m in measurements if m.text is not None}
-    failed = {m.image for m in measurements if not m.passed}
+    came = {(m.image, m.sample) for m in measurements if m.text is not None}
+    failed = {(m.image, m.sample) for m in measurements if not m.passed}
     figures = image_performance(image_seconds(measurements))
     seconds = (figures.mean_s, figures.p50_s, figures.p95_s, figures.max_s)
     return ["image", str(len(came)), str(len(failed)), *map(_seconds, seconds), "-", "-"]
@@ -77,8 +79,8 @@ def slowest(measurements: Sequence[Measurement]) -> str | None:
     seconds = image_seconds(measurements)
     if not seconds:
         return None
-    name = max(seconds, key=lambda image: seconds[image])
-    return f"slowest image: {one_line(name, 120)} ({seconds[name]:.3f} s)"
+    slowest = max(seconds, key=lambda image: seconds[image])
+    return f"slowest image: {one_line(slowest[0], 120)} ({seconds[slowest]:.3f} s)"
 
 
 def _line(cells: Sequence[str]) -> str:

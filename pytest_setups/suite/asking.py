@@ -80,7 +80,9 @@ class Asking:
             measurement = Measurement.of(OwnChecks(self.item.config).judge(outcome))
         else:
             failure = FailedCheck(check="server", reason=reason)
-            measurement = Measurement(image=sample.name, stage=stage.value, passed=False, failures=(failure,))
+            measurement = Measurement(
+                image=sample.name, stage=stage.value, sample=sample.nth, passed=False, failures=(failure,)
+            )
         self._leave(measurement)
         if not measurement.passed:
             pytest.fail(explain(measurement), pytrace=False)

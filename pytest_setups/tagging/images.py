@@ -34,10 +34,14 @@ class ImageError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A sample image: its name, unique in the run, and its file."""
+    """A sample image: its name, unique in the run, and its file.
+
+    ``nth`` is which of the samples of its outputs is taken, from 1 (``--setup-repeat``).
+    """
 
     name: str
     path: Path
+    nth: int = 1
 
 
 @dataclass(frozen=True, slots=True)

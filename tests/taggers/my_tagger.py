@@ -22,7 +22,8 @@ class Client:
     def ask(self, picture: Path, prompt: str) -> str:
         url = f"data:image/jpeg;base64,{base64.b64encode(picture.read_bytes()).decode()}"
         content = [{"type": "text", "text": prompt}, {"type": "image_url", "image_url": {"url": url}}]
-        body = {"model": self.model, "messages": [{"role": "user", "content": content}], "max_tokens": 99}
+        messages = [{"role": "user", "content": content}]
+        body = {"model": self.model, "messages": messages, "max_tokens": 99, "temperature": 0}
         request = urllib.request.Request(
             f"{self.base_url}/chat/completions",
             json.dumps(body).encode(),

@@ -1,0 +1,124 @@
+"""Bounds: how much worse a figure may become, as people type them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pytest_setups.regression.figures import FIGURES, Figure, Worse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SPEC: Final = re.compile(r"(?P<name>[a-z0-9_.]+)\s*:\s*(?P<limits>.+)")
+_LIMIT: Final = re.compile(r"(?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*(?P<unit>%|ms|s)?")
+EXAMPLES: Final = "p50:20%, caption.p95:0.5s, tokens_per_s:-15%, keywords_overlap:0.6"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """How much worse figures may become, or for a level how low they may be.
+
+    ``names`` are the figures it judges: one, or those of every stage. ``relative`` is a share of the
+    baseline's figure, ``absolute`` in the figure's unit; with both, the larger allowance holds.
+    ``rising`` says which way is judged.
+    """
+
+    text: str
+    names: tuple[str, ...]
+    rising: bool
+    relative: float = 0.0
+    absolute: float = 0.0
+    level: float | None = None
+
+    @property
+    def timed(self) -> bool:
+        """Whether it judges times, which compare only on the same hardware."""
+        return any(FIGURES[name].timed for name in self.names)
+
+    def limit(self, before: float) -> float:
+        """The figure that is still allowed, given the baseline's."""
+        if self.level is not None:
+            return self.level
+        allowance = max(self.relative * before, self.absolute)
+        return before + allowance if self.rising else before - allowance
+
+
+def parse_bound(text: str) -> Bound:
+    """The bound in a text such as ``p50:20%`` (of every stage) or ``caption.p95:20%,0.5s``.
+
+    Raises:
+        ValueError: the text is no bound; the message says what to type.
+    """
+    found = _SPEC.fullmatch(text.strip())
+    if found is None:
+        message = f"{text!r} is no bound: type FIGURE:LIMIT, such as {EXAMPLES}"
+        raise ValueError(message)
+    figures = {name: figure for name, figure in FIGURES.items() if found["name"] in {name, figure.short}}
+    if not figures:
+        known = ", ".join(dict.fromkeys(figure.short for figure in FIGURES.values()))
+        message = (
+            f"{text!r}: no figure {found['name']!r}; there are {known}, also as caption.p50 or image.p50"
+        )
+        raise ValueError(message)
+    figure = next(iter(figures.values()))
+    return _bound(text.strip(), tuple(figures), figure, found["limits"])
+
+
+def _bound(text: str, names: tuple[str, ...], figure: Figure, limits: str) -> Bound:
+    shares: list[float] = []
+    amounts: list[float] = []
+    for number, unit in _limits(text, figure, limits):
+        (shares if unit == "%" else amounts).append(number)
+    if len(shares) > 1 or len(amounts) > 1:
+        message = f"{text!r}: type at most one relative limit (20%) and one absolute one, after a comma"
+        raise ValueError(message)
+    if figure.worse is Worse.LEVEL:
+        return _level(text, names, [*shares, *amounts])
+    rising = _rising(text, figure, [*shares, *amounts])
+    relative, absolute = (abs(found[0]) if found else 0.0 for found in (shares, amounts))
+    if not rising and relative >= 1:
+        message = f"{text!r}: nothing falls by 100 % or more"
+        raise ValueError(message)
+    return Bound(text, names, rising, relative, absolute)
+
+
+def _limits(text: str, figure: Figure, limits: str) -> Iterator[tuple[float, str]]:
+    for part in limits.split(","):
+        found = _LIMIT.fullmatch(part.strip())
+        if found is None:
+            message = f"{text!r}: {part.strip()!r} is no limit; type one such as 20%, 0.5s or 300ms"
+            raise ValueError(message)
+        number, unit = float(found["number"]), found["unit"] or ""
+        if unit == "%":
+            yield number / 100, "%"
+        elif (unit in {"s", "ms"}) != (figure.unit == "s"):
+            message = (
+                f"{text!r}: {figure.short} is in {figure.unit or 'shares from 0 to 1'}; type {figure.example}"
+            )
+            raise ValueError(message)
+        else:
+            yield number / 1000 if unit == "ms" else number, ""
+
+
+def _level(text: str, names: tuple[str, ...], levels: list[float]) -> Bound:
+    if len(levels) != 1 or not 0 <= levels[0] <= 1:
+        message = f"{text!r}: type the least that is good enough, from 0 to 1, such as {names[0]}:0.6"
+        raise ValueError(message)
+    return Bound(text, names, rising=False, level=levels[0])
+
+
+def _rising(text: str, figure: Figure, limits: list[float]) -> bool:
+    signs = {limit < 0 for limit in limits}
+    falling = signs == {True}
+    if len(signs) > 1:
+        message = f"{text!r}: two limits of one bound point the same way"
+        raise ValueError(message)
+    if figure.worse is Worse.RISING and falling:
+        message = f"{text!r}: {figure.short} is worse when it rises; type {figure.example}"
+        raise ValueError(message)
+    if figure.worse is Worse.FALLING and not falling:
+        message = f"{text!r}: {figure.short} is worse when it falls; type {figure.example}"
+        raise ValueError(message)
+    return not falling

@@ -1,0 +1,29 @@
+"""How like two answers are, from 0 to 1."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from rapidfuzz.distance import Indel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def keyword_overlap(before: Iterable[str], after: Iterable[str]) -> float:
+    """The Jaccard index of two sets of keywords, whatever their case: common ones over all of them."""
+    old, new = ({word.casefold().strip() for word in words} for words in (before, after))
+    return len(old & new) / len(old | new) if old | new else 1.0
+
+
+def word_similarity(before: str, after: str) -> float:
+    """The share of words that two texts have in common, in the same order, whatever their case.
+
+    Twice the longest common subsequence over the words of both: the normalised Indel similarity.
+    """
+    return Indel.normalized_similarity(_words(before), _words(after))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())

@@ -1,0 +1,128 @@
+"""A comparison with a baseline, as lines and cells for every place that tells it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pytest_setups.registry.differences import compare_entries, shown
+from pytest_setups.regression.compare import FATAL, Finding
+from pytest_setups.safe import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_setups.registry.entry import Entry
+    from pytest_setups.regression.baseline import Baseline
+    from pytest_setups.regression.compare import Compared, Judged, Row
+
+COLUMNS: Final = ("figure", "before", "after", "change", "+-", "bound", "verdict")
+MOST_CHANGES: Final = 12
+# What differs between any two runs and says nothing of how good they are.
+_INCIDENTAL: Final = (
+    "server.command", "server.port", "server.started_at", "server.ready_s", "server.working_directory",
+    "tagger.command", "tagger.base_url", "model.local_path", "notes",
+)  # fmt: skip
+
+
+def rows(compared: Compared) -> Iterator[list[str]]:
+    """The cells of each row: figures, their change with its 99 % margin, the bound, and the verdict."""
+    for stage in compared.populated:
+        if stage.total:
+            counts = [f"{stage.before}/{stage.total}", f"{stage.after}/{stage.total}"]
+            yield [f"{stage.stage} populated", *counts, "", "", "", "breach" if stage.lost else "ok"]
+    for row in compared.rows:
+        bounds = ", ".join(one.bound.partition(":")[2] for one in row.judged)
+        yield [row.name, figure(row.before), figure(row.after), *_changed(row), bounds, row.finding or ""]
+
+
+def is_good(verdict: str) -> bool | None:
+    """Whether a verdict in a row is good; None where nothing was judged."""
+    return None if verdict in {"", Finding.NOT_PROVED} else verdict == Finding.OK
+
+
+def breaches(compared: Compared) -> Iterator[str]:
+    """A line for each bound that is broken or cannot be judged, and for each stage that lost answers."""
+    for stage in compared.populated:
+        if stage.lost:
+            lost = ", ".join(one_line(image, 120) for image in stage.lost[:3])
+            counts = f"{stage.after} of {stage.total} answers are populated, {stage.before} were"
+            yield f"regression: {stage.stage}: {counts}; lost: {lost}"
+    for row in compared.rows:
+        yield from (f"regression: {_told(row, one)}" for one in row.judged if one.finding in FATAL)
+    for bound in compared.unmeasured:
+        yield f"regression: {bound} cannot be judged: no figure of it was measured on both sides"
+
+
+def good_lines(baseline: Baseline, after: Entry, compared: Compared) -> Iterator[str]:
+    """What it was compared with, what changed around it, and what exceeds a bound without proof."""
+    yield headline(baseline, compared)
+    yield from (f"changed: {change}" for change in changes(baseline.entry, after))
+    yield from unproved(compared)
+
+
+def table(compared: Compared) -> Iterator[str]:
+    """The rows as aligned lines, after a heading."""
+    found = [list(COLUMNS), *rows(compared)]
+    widths = [max(len(line[column]) for line in found) for column in range(len(COLUMNS))]
+    for first, *rest in found:
+        cells = (f"{cell:>{width + 2}}" for cell, width in zip(rest, widths[1:], strict=True))
+        yield f"{first:<{widths[0]}}{''.join(cells)}".rstrip()
+
+
+def unproved(compared: Compared) -> Iterator[str]:
+    """A line for each bound that is exceeded, but not by more than the noise."""
+    for row in compared.rows:
+        yield from (
+            f"not proved: {_told(row, one)}" for one in row.judged if one.finding is Finding.NOT_PROVED
+        )
+
+
+def changes(before: Entry, after: Entry) -> list[str]:
+    """What changed around two runs of one setup: versions, hardware, and what was allowed to differ."""
+    found = [
+        f"{name}: {shown(one.a)} -> {shown(one.b)}"
+        for one in compare_entries(before, after).differences
+        if not (name := one.path.removeprefix("$.")).startswith(_INCIDENTAL)
+    ]
+    more = len(found) - MOST_CHANGES
+    return found if more <= 0 else [*found[:MOST_CHANGES], f"and {more} more: `pytest-setups diff`"]
+
+
+def headline(baseline: Baseline, compared: Compared) -> str:
+    """Which baseline it is, and how much was compared."""
+    before = baseline.entry
+    version = one_line(f"{before.server.backend} {before.server.version or ''}".strip(), 60)
+    samples = f" x {compared.samples} samples" if compared.samples > 1 else ""
+    return (
+        f"compared with {one_line(baseline.name, 200)} ({before.verification.date_utc:%Y-%m-%d}, {version}): "
+        f"{compared.images} images{samples}"
+    )
+
+
+def figure(value: float | None) -> str:
+    """A figure with three decimals, large ones with one."""
+    if value is None:
+        return "-"
+    return f"{value:.1f}" if abs(value) >= 100 else f"{value:.3f}"  # noqa: PLR2004  # three digits are enough
+
+
+def _changed(row: Row) -> tuple[str, str]:
+    change = "" if row.change is None else f"{row.change:+.1%}"
+    if row.margin is None:
+        return change, ""
+    if row.change is None:
+        return change, figure(row.margin) if row.margin < 1 else "?"
+    return change, f"{row.margin:.1%}" if row.margin < 10 else "?"  # noqa: PLR2004  # tenfold is unknown
+
+
+def _told(row: Row, judged: Judged) -> str:
+    if judged.finding is Finding.NOT_COMPARABLE:
+        return f"{row.name}: {judged.bound} cannot be judged: the two were not timed alike"
+    change, margin = _changed(row)
+    unit = f" {row.unit}" if row.unit else ""
+    values = (
+        f"{figure(row.before)} -> {figure(row.after)}{unit}" if row.before is not None else figure(row.after)
+    )
+    spread = ", ".join(filter(None, (change, f"+-{margin}" if margin else "")))
+    verb = "breaks" if judged.finding is Finding.BREACH else "exceeds, within the noise,"
+    return f"{row.name} {values} ({spread}) {verb} {judged.bound}"
