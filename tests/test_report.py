@@ -16,7 +16,6 @@ from PIL import Image
 
 from pytest_setups import cli
 from pytest_setups.registry.entry import Entry
-from pytest_setups.report import run_report  # noqa: F401  # pytester forgets what an inner session imported
 from pytest_setups.report.html import render_report
 from pytest_setups.report.pages import ComparedRow, ReportData
 from tests.conftest import COLOURS, Run, draw, no_traceback_of_ours

@@ -125,7 +125,7 @@ def _row(name: str, figure: Figure, cells: Cells, bounds: Sequence[Bound], *, ti
     if figure.timed and not timed:
         judged = [Judged(bound.text, Finding.NOT_COMPARABLE) for bound in bounds]
         return Row(name, figure.unit, before, after, None, None, judged)
-    judged = [Judged(bound.text, _judge(figure, cells, bound)) for bound in bounds]
+    judged = [Judged(bound.text, judge(figure, cells, bound)) for bound in bounds]
     if before is None:
         return Row(name, figure.unit, None, after, None, spread(cells, figure.after).margin, judged)
     margin = spread(cells, lambda drawn: _log(figure.after(drawn)) - _log(figure.before(drawn))).margin
@@ -133,7 +133,9 @@ def _row(name: str, figure: Figure, cells: Cells, bounds: Sequence[Bound], *, ti
     return Row(name, figure.unit, before, after, change, (1 + change) * math.expm1(min(margin, 50)), judged)
 
 
-def _judge(figure: Figure, cells: Cells, bound: Bound) -> Finding:
+def judge(figure: Figure, cells: Cells, bound: Bound) -> Finding:
+    """What comes of one bound on one figure: broken only when that is sure beyond the noise."""
+
     def excess(drawn: Sequence[tuple[Value, Value]]) -> float:
         """By how much the bound is exceeded: as a logarithm, of levels as a difference."""
         limit, after = bound.limit(figure.before(drawn)), figure.after(drawn)

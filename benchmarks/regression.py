@@ -1,0 +1,122 @@
+"""How often the regression gate is wrong, with the noise of the real llama.cpp server.
+
+Run with ``python -m benchmarks.regression [FILE]`` on a machine that does nothing else. Runs of the demo's
+server, each with a process of its own, are measured one after the other (and kept in FILE, where they
+are taken from if it exists); then each pair of runs is compared as it is, which must not alarm, and with
+the later one 20 % slower, which must be found. Beside it stands what a plain comparison of the two
+figures with the same bound would have said.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from pytest_setups import demo
+from pytest_setups.measurement import Measurement
+from pytest_setups.regression.bounds import parse_bound
+from pytest_setups.regression.compare import Finding, judge
+from pytest_setups.regression.figures import FIGURES, STAGES
+from pytest_setups.serving.process import free_port
+from pytest_setups.serving.server import wait_until_ready
+from pytest_setups.tagging.ahead import InOrder
+from pytest_setups.tagging.client import Client
+from pytest_setups.tagging.images import Sample, find_samples
+from pytest_setups.tagging.stages import Stage, load_prompts
+from pytest_setups.tagging.tagger import Request, ServedTagger
+
+RUNS: Final = 16
+SAMPLES: Final = 30
+PAIRS: Final = 200
+SLOWER: Final = 1.2
+BOUNDS: Final = ("min:5%", "min:10%", "mean:10%", "p50:10%")
+TAKEN: Final = (1, 5, 12, 30)
+READY_S: Final = 60.0
+Run = list[Measurement]
+
+
+def measured_run() -> Run:
+    """The measurements of one run against a server of its own, ``SAMPLES`` of everything."""
+    port = free_port()
+    with subprocess.Popen(demo.command(port, None), stdout=subprocess.DEVNULL) as process:
+        client = Client(base_url=f"http://127.0.0.1:{port}/v1", api_key=None, timeout_s=READY_S)
+        try:
+            wait_until_ready(client, None, READY_S)
+            parameters = {"max_tokens": 256, "temperature": 0.2, "top_p": 0.9}
+            request = Request(
+                dict.fromkeys(Stage, demo.SERVED_MODEL_NAME), load_prompts("default"), parameters
+            )
+            asker = InOrder(ServedTagger(client, request, max_edge=1024))
+            images = find_samples([demo.sample_images()])
+            return [
+                Measurement.of(asker.take(Sample(image.name, image.path, nth), stage))
+                for nth in range(1, SAMPLES + 1)
+                for image in images
+                for stage in Stage
+            ]
+        finally:
+            client.close()
+            process.terminate()
+
+
+def measured_runs(file: Path | None) -> list[Run]:
+    """The runs: out of the file if it exists, else measured now and kept there."""
+    if file is not None and file.exists():
+        return [[Measurement.model_validate(one) for one in run] for run in json.loads(file.read_bytes())]
+    runs = [measured_run() for _ in range(RUNS)]
+    if file is not None:
+        file.write_text(json.dumps([[one.model_dump(mode="json") for one in run] for run in runs]))
+    return runs
+
+
+def slower(run: Run) -> Run:
+    """The run as it would have been with every answer slower by the same factor."""
+    return [one.model_copy(update={"latency_s": (one.latency_s or 0.0) * SLOWER}) for one in run]
+
+
+def alarms(before: Run, after: Run, text: str) -> tuple[bool, bool]:
+    """Whether any stage breaks the bound: by the gate, and by the bare figures."""
+    bound = parse_bound(text)
+    gate = bare = False
+    for name in bound.names:
+        if not name.startswith(STAGES):
+            continue
+        cells = FIGURES[name].cells(before, after)
+        pairs = list(cells.values())
+        exceeds = FIGURES[name].after(pairs) > bound.limit(FIGURES[name].before(pairs))
+        bare = bare or exceeds
+        gate = gate or (exceeds and judge(FIGURES[name], cells, bound) is Finding.BREACH)
+    return gate, bare
+
+
+def rates(pairs: Sequence[tuple[Run, Run]], text: str) -> list[float]:
+    """The shares of pairs with an alarm: by the gate and the bare figures, unchanged and slower."""
+    unchanged = [alarms(before, after, text) for before, after in pairs]
+    changed = [alarms(before, slower(after), text) for before, after in pairs]
+    return [sum(found[who] for found in each) / len(pairs) for each in (unchanged, changed) for who in (0, 1)]
+
+
+def main() -> None:
+    """Print the rates of false alarms and of slowdowns found."""
+    runs = measured_runs(Path(sys.argv[1]) if sys.argv[1:] else None)
+    chosen = list(itertools.permutations(runs, 2))
+    random.Random(1).shuffle(chosen)
+    print(f"{len(runs)} runs, {min(PAIRS, len(chosen))} pairs of them; a run alarms when any stage does")
+    print(f"{'bound':<10}{'samples':>8}{'false alarms':>14}{'bare':>8}{'20 % found':>12}{'bare':>8}")
+    for samples, text in itertools.product(TAKEN, BOUNDS):
+        pairs = [
+            tuple([one for one in run if one.sample <= samples] for run in pair) for pair in chosen[:PAIRS]
+        ]
+        found = rates([(before, after) for before, after in pairs], text)
+        cells = "".join(f"{rate:>{width}.1%}" for rate, width in zip(found, (14, 8, 12, 8), strict=True))
+        print(f"{text:<10}{samples:>8}{cells}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

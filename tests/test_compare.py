@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_setups.measurement import Measurement
+from pytest_setups.registry.entry import Entry, Results, StageName
+from pytest_setups.registry.store import Registry
+from pytest_setups.regression.bounds import parse_bound
+from pytest_setups.regression.compare import Compared, Finding, compare
+from pytest_setups.regression.figures import STAGES
+from pytest_setups.regression.statistics import spread, t_quantile
+from pytest_setups.regression.texts import keyword_overlap, word_similarity
+from tests.recorders import setup
+from tests.test_registry_cli import Command, setups  # noqa: F401  # a fixture
+
+IMAGES = tuple(f"{number:02}.jpg" for number in range(13))
+
+
+def measured(
+    latency: Callable[[int, int], float],
+    samples: int = 1,
+    stages: Sequence[StageName] = STAGES,
+    **fields: Any,
+) -> list[Measurement]:
+    """Measurements of thirteen images; ``latency`` is given an image's number and the sample."""
+    return [
+        Measurement.model_validate({
+            "image": image, "stage": stage, "sample": sample, "passed": True, "text": "A boat rests.",
+            "keywords": ("boat", "sea") if stage == "keywords" else None,
+            "latency_s": latency(number, sample), "output_tokens": 10, **fields,
+        })
+        for number, image in enumerate(IMAGES)
+        for sample in range(1, samples + 1)
+        for stage in stages
+    ]  # fmt: skip
+
+
+def findings(found: Compared) -> dict[str, Finding | None]:
+    return {row.name: row.finding for row in found.rows if row.judged}
+
+
+@pytest.mark.parametrize(
+    ("probability", "freedom", "expected"),
+    [(0.99, 2, 6.965), (0.99, 4, 3.747), (0.99, 12, 2.681), (0.95, 10, 1.812), (0.99, 1e9, 2.326)],
+)
+def test_quantiles_of_student_agree_with_the_tables(
+    probability: float, freedom: float, expected: float
+) -> None:
+    assert t_quantile(probability, freedom) == pytest.approx(expected, rel=0.03)
+
+
+def test_the_spread_of_a_mean_is_what_theory_says() -> None:
+    chance = random.Random(1)
+    cells = {(f"{number}.jpg", 1): chance.gauss(0.0, 1.0) for number in range(200)}
+    values = list(cells.values())
+    mean = sum(values) / len(values)
+    deviation = (sum((value - mean) ** 2 for value in values) / (len(values) - 1)) ** 0.5
+
+    found = spread(cells, lambda drawn: sum(drawn) / len(drawn))
+
+    assert found.error == pytest.approx(deviation * (1 + 1 / 200) ** 0.5, rel=0.01)
+    assert 195 < found.freedom < 205
+
+
+def test_what_all_images_of_a_sample_share_is_not_averaged_away() -> None:
+    shared = {(f"{n}.jpg", sample): float(sample) for n in range(50) for sample in range(1, 11)}
+    found = spread(shared, lambda drawn: sum(drawn) / len(drawn))
+    assert found.error == pytest.approx(3.03, rel=0.01)
+
+
+def test_of_one_image_nothing_is_known() -> None:
+    assert spread({("a", 1): 1.0, ("a", 2): 1.0}, sum).error == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("bound", "before", "limit"),
+    [
+        ("caption.p50:20%", 2.0, 2.4),
+        ("caption.p50:300ms", 2.0, 2.3),
+        ("caption.p50:20%,0.3s", 2.0, 2.4),
+        ("caption.p50:20%, 0.5s", 2.0, 2.5),
+        ("caption.tokens_per_s:-15%", 40.0, 34.0),
+        ("caption.tokens_per_s:-15%,-10", 40.0, 30.0),
+        ("caption.output_tokens:5", 40.0, 45.0),
+        ("keywords_overlap:0.6", 1.0, 0.6),
+        ("keywords_overlap:60%", 1.0, 0.6),
+    ],
+)
+def test_a_bound_allows_so_much(bound: str, before: float, limit: float) -> None:
+    assert parse_bound(bound).limit(before) == pytest.approx(limit)
+
+
+def test_a_bound_without_a_stage_judges_every_stage_and_the_image() -> None:
+    assert parse_bound("p50:20%").names == ("caption.p50", "keywords.p50", "description.p50", "image.p50")
+    assert parse_bound("ttft:20%").names == ("caption.ttft", "keywords.ttft", "description.ttft")
+    assert parse_bound("image.mean:20%").names == ("image.mean",)
+
+
+def test_texts_are_compared_by_their_words() -> None:
+    assert keyword_overlap(["Boat", "sea", "sky"], ["boat ", "sea", "sand"]) == 0.5
+    assert keyword_overlap([], []) == 1.0
+    assert word_similarity("A red boat rests.", "a RED boat rests") == 1.0
+    assert word_similarity("A red boat rests.", "A red car rests.") == 0.75
+    assert word_similarity("A boat", "Un bateau") == 0.0
+
+
+def test_a_proved_rise_breaks_a_bound_and_an_unsure_one_is_not_proved() -> None:
+    before = measured(lambda number, _: 1.0 + number / 100)
+    slower = measured(lambda number, _: 1.3 * (1.0 + number / 100))
+    unsure = measured(lambda number, _: (0.4, 2.2, 1.6)[number % 3])
+
+    assert findings(compare(before, slower, [parse_bound("caption.p50:20%")])) == {
+        "caption.p50": Finding.BREACH
+    }
+    assert findings(compare(before, slower, [parse_bound("caption.p50:40%")])) == {"caption.p50": Finding.OK}
+    assert findings(compare(before, unsure, [parse_bound("caption.p50:20%")])) == {
+        "caption.p50": Finding.NOT_PROVED
+    }
+
+
+def test_a_slow_minute_is_not_a_slow_server() -> None:
+    chance = random.Random(2)
+    minutes = [chance.uniform(1.0, 1.5) for _ in range(10)]
+    before = measured(lambda *_: 1.0, samples=5)
+    after = measured(lambda _, sample: minutes[sample], samples=5)
+
+    found = compare(before, after, [parse_bound("mean:5%")])
+
+    assert set(findings(found).values()) == {Finding.NOT_PROVED}
+
+
+def test_the_fastest_sample_of_each_image_is_not_moved_by_a_slow_minute() -> None:
+    before = measured(lambda *_: 1.0, samples=5)
+    disturbed = measured(lambda number, sample: 3.0 if (number + sample) % 5 else 1.01, samples=5)
+    slower = measured(lambda number, sample: 3.0 if (number + sample) % 5 else 1.2, samples=5)
+
+    assert set(findings(compare(before, disturbed, [parse_bound("min:5%")])).values()) == {Finding.OK}
+    assert set(findings(compare(before, slower, [parse_bound("min:5%")])).values()) == {Finding.BREACH}
+
+
+def test_times_that_do_not_compare_are_not_judged() -> None:
+    same = measured(lambda *_: 1.0)
+
+    found = compare(same, same, [parse_bound("p50:20%"), parse_bound("output_tokens:20%")], timed=False)
+
+    assert findings(found)["caption.p50"] is Finding.NOT_COMPARABLE
+    assert findings(found)["caption.output_tokens"] is Finding.OK
+    assert "caption.p50" in found.broken
+
+
+def test_only_samples_that_both_have_are_compared() -> None:
+    found = compare(measured(lambda *_: 1.0), measured(lambda _, sample: float(sample), samples=3))
+    assert (found.images, found.samples) == (13, 1)
+    assert next(row for row in found.rows if row.name == "caption.mean").change == 0.0
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    monkeypatch.chdir(tmp_path)
+    return Registry(tmp_path / "registry")
+
+
+def record(registry: Registry, slug: str, measurements: Sequence[Measurement], **changes: Any) -> None:
+    def build(_slug: str, results: Results) -> Entry:
+        document = setup(**changes)
+        document["verification"]["results"] = results.model_dump()
+        document["verification"]["images_processed"] = len(IMAGES)
+        document["verification"]["images"] = [{"name": name, "sha256": "0" * 64} for name in IMAGES]
+        return Entry.from_document(document)
+
+    results = "".join(f"{one.model_dump_json()}\n" for one in measurements).encode()
+    registry.add(build, results=results, slug=slug, exact=True)
+
+
+def test_two_entries_are_compared_without_a_run(registry: Registry, setups: Command) -> None:  # noqa: F811
+    record(registry, "old", measured(lambda *_: 1.0))
+    record(registry, "new", measured(lambda number, _: 1.4 + number / 1000), server={"version": "0.12.0"})
+
+    good = setups("compare", "old", "new", "--fail-if", "p50:50%", "--fail-if", "keywords_overlap:0.9")
+    bad = setups("compare", "old", "registry/entries/new.json", "--fail-if", "caption.p50:20%")
+
+    assert good.code == 0
+    assert "compared with old (2026-01-01, vllm 0.11.0): 13 images" in good.out
+    assert "changed: server.version: 0.11.0 -> 0.12.0" in good.out
+    assert bad.code == 1
+    assert "regression: caption.p50 1.000 -> 1.406 s (+40.6%, +-" in bad.out
+
+
+def test_a_comparison_as_json(registry: Registry, setups: Command) -> None:  # noqa: F811
+    record(registry, "old", measured(lambda *_: 1.0))
+    record(registry, "new", measured(lambda *_: 1.4))
+
+    done = setups("compare", "old", "new", "--fail-if", "caption.p50:20%", "--json")
+
+    assert done.code == 1
+    assert done.json["broken"] == ["caption.p50"]
+    (row,) = [row for row in done.json["rows"] if row["name"] == "caption.p50"]
+    assert (row["before"], row["after"], row["unit"]) == (1.0, 1.4, "s")
+    assert row["change"] == pytest.approx(0.4)
+    assert row["judged"] == [{"bound": "caption.p50:20%", "finding": "breach"}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("old", "warm"),
+            "not comparable with old: server.flags.max-model-len (4096 -> 8192); *--allow server.fl*",
+        ),
+        (("old", "nwe"), "no entry 'nwe' in registry; the nearest: new"),
+        (("old", "new", "--fail-if", "x:1"), "*no figure 'x'*"),
+        (("hand", "new"), "hand names no results file*"),
+    ],
+)
+def test_what_does_not_compare_ends_with_2(
+    registry: Registry,
+    setups: Command,  # noqa: F811
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    record(registry, "old", measured(lambda *_: 1.0))
+    record(registry, "new", measured(lambda *_: 1.0))
+    record(registry, "warm", measured(lambda *_: 1.0), server={"flags": {"max-model-len": 8192}})
+    registry.entry_path("hand").write_text(json.dumps(setup()))
+
+    done = setups("compare", *arguments)
+
+    assert done.code == 2
+    assert (
+        Path(done.err.strip().removeprefix("pytest-setups: ")).match(message)
+        or message.strip("*") in done.err
+    )
+
+
+def test_differing_flags_may_be_allowed(registry: Registry, setups: Command) -> None:  # noqa: F811
+    record(registry, "old", measured(lambda *_: 1.0))
+    record(registry, "warm", measured(lambda *_: 1.0), server={"flags": {"max-model-len": 8192}})
+
+    assert setups("compare", "old", "warm", "--allow", "server.flags").code == 0
+
+
+def test_no_flags_and_an_absent_part_are_alike(registry: Registry, setups: Command) -> None:  # noqa: F811
+    record(registry, "old", measured(lambda *_: 1.0), server={"flags": {}})
+    record(registry, "new", measured(lambda *_: 1.0), server={"flags": {"port": 1}})
+    assert setups("compare", "old", "new").code == 0
+
+
+def test_a_failed_attempt_is_no_baseline(registry: Registry, setups: Command) -> None:  # noqa: F811
+    record(
+        registry, "bad", measured(lambda *_: 1.0), verification={"status": "failed", "failure_reason": "x"}
+    )
+    record(registry, "new", measured(lambda *_: 1.0))
+
+    assert "verification.status (failed -> success)" in setups("compare", "bad", "new").err
+    assert setups("compare", "new", "bad").code == 0
+
+
+def test_answers_that_were_changed_are_not_compared(registry: Registry, setups: Command) -> None:  # noqa: F811
+    record(registry, "old", measured(lambda *_: 1.0))
+    path = registry.results_path("old")
+    path.write_bytes(path.read_bytes().replace(b"A boat", b"A goat"))
+    assert hashlib.sha256(path.read_bytes()).hexdigest() not in registry.entry_path("old").read_text()
+
+    done = setups("compare", "old", "old")
+
+    assert done.code == 2
+    assert "results/old.jsonl holds other bytes than recorded; restore it" in done.err
