@@ -14,9 +14,8 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pytest_setups import demo
 from pytest_setups.measurement import Measurement
@@ -31,6 +30,9 @@ from pytest_setups.tagging.images import Sample, find_samples
 from pytest_setups.tagging.stages import Stage, load_prompts
 from pytest_setups.tagging.tagger import Request, ServedTagger
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 RUNS: Final = 16
 SAMPLES: Final = 30
 PAIRS: Final = 200
@@ -44,7 +46,9 @@ Run = list[Measurement]
 def measured_run() -> Run:
     """The measurements of one run against a server of its own, ``SAMPLES`` of everything."""
     port = free_port()
-    with subprocess.Popen(demo.command(port, None), stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        demo.command(port, None), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
         client = Client(base_url=f"http://127.0.0.1:{port}/v1", api_key=None, timeout_s=READY_S)
         try:
             wait_until_ready(client, None, READY_S)
@@ -106,7 +110,7 @@ def main() -> None:
     """Print the rates of false alarms and of slowdowns found."""
     runs = measured_runs(Path(sys.argv[1]) if sys.argv[1:] else None)
     chosen = list(itertools.permutations(runs, 2))
-    random.Random(1).shuffle(chosen)
+    random.Random(1).shuffle(chosen)  # noqa: S311  # the same pairs for the same runs
     print(f"{len(runs)} runs, {min(PAIRS, len(chosen))} pairs of them; a run alarms when any stage does")
     print(f"{'bound':<10}{'samples':>8}{'false alarms':>14}{'bare':>8}{'20 % found':>12}{'bare':>8}")
     for samples, text in itertools.product(TAKEN, BOUNDS):

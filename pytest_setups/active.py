@@ -197,7 +197,8 @@ class Controller:
         conclusion = Conclusion(self._run, verdict, self._outcome, self._comparing)
         good = self._write_report(conclusion) and good
         if not good and exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            misfit = self._comparing.misfit
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR if misfit else pytest.ExitCode.TESTS_FAILED
         self._publish(conclusion)
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_setups.registry.entry import ImageRef
@@ -23,7 +24,7 @@ class Comparing:
     """The comparison of a run, where the user names a baseline.
 
     ``baseline``, ``compared`` and the ``entry`` that was compared are None until they are known;
-    ``fault`` says why nothing could be compared.
+    ``fault`` says why nothing could be compared, and ``misfit`` that it is for the baseline's sake.
     """
 
     def __init__(self, run: Run) -> None:
@@ -34,6 +35,7 @@ class Comparing:
         self.compared: Compared | None = None
         self.entry: Entry | None = None
         self.fault: str | None = None
+        self.misfit = False
 
     def find(self) -> None:
         """Load a baseline that is named, before anything is started.
@@ -48,18 +50,20 @@ class Comparing:
     def check(self) -> None:
         """See, before anything is measured, that the server that was met compares with the baseline.
 
-        What an external tagger uses is known only at the end, and judged then.
+        Which models an external tagger uses is known only at the end, and judged then.
 
         Raises:
             BaselineError: it does not compare, or there is no latest entry that does.
         """
         if self._settings.baseline is None or self._run.session.server is None:
             return
+        unknown = ["tagger.models"] if self._settings.tagger_command else []
+        allowed, entry = [*self._settings.baseline_allow, *unknown], self._expected()
         if self._settings.baseline == LATEST:
-            self.baseline = latest_baseline(self._registry, self._expected())
-        self._run.baseline = self.baseline.name if self.baseline else None
-        if self._settings.tagger_command is None:
-            self._gate().check(self._expected())
+            self.baseline = latest_baseline(self._registry, entry, allowed)
+        gate = self._gate()
+        replace(gate, allowed=allowed).check(entry)
+        self._run.baseline = gate.baseline.name
 
     def judge(self, verdict: Verdict) -> Verdict:
         """The verdict on a run after the comparison: a broken bound makes it a failed one."""
@@ -72,7 +76,7 @@ class Comparing:
             self.entry = self._run.finish.modify(self._run.entry(NOT_READ, verdict))
             self.compared = self._gate().compare(self.entry, self._run.measurements)
         except (BaselineError, RegistryError) as error:
-            self.fault = str(error)
+            self.fault, self.misfit = str(error), True
             return _with_reason(verdict, self.fault)
         if not self.compared.broken:
             return verdict

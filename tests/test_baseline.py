@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from pytest_setups import cli
 from tests.conftest import Run, draw, entries, no_traceback_of_ours
+from tests.servers.llama import llama_cpp
+from tests.servers.proxy import proxy
 from tests.servers.scripted import Ask, Reply, Scripted, completion, seeing, words
-from tests.test_external_tagger import tagger
+from tests.test_external_tagger import SAMPLES, tagger
 
 OLD = "old/entries/served_vllm.json"
 Earlier = Callable[..., None]
@@ -185,9 +188,10 @@ def test_another_setup_is_not_comparable_and_says_by_what(
     latest = run("--setup-baseline", "latest", *arguments)
     assert latest.ret == pytest.ExitCode.USAGE_ERROR
     latest.stderr.fnmatch_lines(["ERROR: no success of this setup *the nearest, served_vllm, differs in *"])
-    allowed = run("--setup-baseline", "served_vllm", *arguments, "--setup-baseline-allow", name)
-    assert allowed.ret == 0
-    allowed.stdout.fnmatch_lines(["compared with served_vllm *"])
+    for baseline in ("served_vllm", "latest"):
+        allowed = run("--setup-baseline", baseline, *arguments, "--setup-baseline-allow", name)
+        assert allowed.ret == 0
+        allowed.stdout.fnmatch_lines(["compared with served_vllm *"])
 
 
 def test_times_are_judged_on_the_same_hardware_alone(run: Run, earlier: Earlier) -> None:
@@ -380,6 +384,47 @@ def test_the_image_is_judged_where_a_tagger_tells_no_stages(run: Run) -> None:
     assert row.split()[-2:] == ["900%", "ok"]
 
 
+def test_another_tagger_command_is_not_comparable(run: Run, server: Scripted) -> None:
+    run(*tagger(), "--record")
+    asked = len(server.asks)
+
+    result = run(*tagger(fault="slow"), "--setup-baseline", "latest")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: no success of this setup *differs in tagger.program (*"])
+    assert len(server.asks) == asked + 1  # the warm-up
+
+
+def test_other_models_of_a_tagger_are_found_at_the_end(run: Run, project: pytest.Pytester) -> None:
+    program = project.makepyfile(
+        telling="""
+        import json, os, pathlib, sys
+        images, output = map(pathlib.Path, sys.argv[1:])
+        with output.open("w") as file:
+            for path in sorted(images.iterdir()):
+                name = path.stem
+                record = {"image": path.name, "caption": f"A {name} rests.", "keywords": [name, "sea", "sky"],
+                          "description": f"The {name} lies in the evening light.", "duration_seconds": 1.0,
+                          "models": {stage: os.environ["MODEL"] for stage in ("caption", "keywords")}}
+                file.write(json.dumps(record) + "\\n")
+    """
+    )
+    asked = ("--setup-tagger-command", f"{sys.executable} {program} {{images}} {{output}}")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MODEL", "one")
+        run(*asked, "--record")
+        same = run(*asked, "--setup-baseline", "latest")
+        environment.setenv("MODEL", "another")
+        other = run(*asked, "--setup-baseline", "latest", "--record")
+
+    assert same.ret == 0
+    assert other.ret == pytest.ExitCode.USAGE_ERROR
+    other.stdout.fnmatch_lines(
+        ["not compared: not comparable with *: tagger.models.caption (one -> another)*"]
+    )
+    assert len(entries(project.path)) == 1
+
+
 def test_the_last_word_on_the_entry_counts(run: Run, project: pytest.Pytester) -> None:
     project.makeconftest("""
         def pytest_setups_modify_entry(config, entry):
@@ -425,6 +470,22 @@ def test_the_report_has_the_comparison(run: Run, project: pytest.Pytester, earli
     assert "server.version: 0.31.0 -&gt; 0.32.0" in page
 
 
+def test_a_report_from_the_registry_stands_beside_its_baseline(
+    run: Run, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.path)
+    run("--record")
+    run("--record", "--setup-slug", "newer", "--setup-baseline", "latest")
+
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["report", "newer"])
+
+    assert not stop.value.code
+    page = (project.path / "newer.html").read_text()
+    assert "Against the baseline" in page
+    assert "compared with served_vllm" in page
+
+
 def test_more_pictures_are_compared_on_those_that_both_have(run: Run, project: pytest.Pytester) -> None:
     run("--record")
     draw(project.path / "sample_images/moon.jpg", "grey")
@@ -433,3 +494,30 @@ def test_more_pictures_are_compared_on_those_that_both_have(run: Run, project: p
 
     assert result.ret == 0
     result.stdout.fnmatch_lines(["compared with served_vllm *: 3 images"])
+
+
+def test_a_slower_real_server_is_told_from_itself(project: pytest.Pytester) -> None:
+    for path in (project.path / "sample_images").iterdir():
+        path.unlink()
+    for path in sorted(SAMPLES.glob("*.jpg"))[:6]:
+        shutil.copy(path, project.path / "sample_images")
+    bounds = ("--setup-fail-if", "min:200%", "--setup-fail-if", "keywords_overlap:0.3")
+    with llama_cpp() as upstream, proxy(upstream) as before:
+        common = (
+            "--setup-base-url",
+            before.url,
+            "--setup-repeat",
+            "4",
+            "--setup-server-command",
+            "llama-server",
+        )
+        recorded = project.runpytest(*common, "--record")
+        same = project.runpytest(*common, "--setup-baseline", "latest", *bounds)
+        before.slowdown = 19.0
+        slower = project.runpytest(*common, "--setup-baseline", "latest", *bounds)
+
+    assert (recorded.ret, same.ret, slower.ret) == (0, 0, 1)
+    same.stdout.fnmatch_lines(["compared with toy-vlm_llama.cpp (*): 6 images x 4 samples"])
+    slower.stdout.fnmatch_lines([
+        f"regression: {stage}.min * breaks min:200%" for stage in ("caption", "keywords", "description")
+    ])  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,7 +16,7 @@ from pytest_setups.registry.store import Registry, RegistryError
 from pytest_setups.regression.compare import Compared, compare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from pytest_setups.regression.bounds import Bound
 
@@ -75,18 +76,13 @@ class Gate:
     def _judges_time(self) -> bool:
         return any(bound.timed for bound in self.bounds)
 
-    def _obstacles(self, entry: Entry) -> Iterator[Obstacle]:
+    def _obstacles(self, entry: Entry) -> list[Obstacle]:
         before = self.baseline.entry
+        found = obstacles(before, entry)
         if before.verification.status != "success":
-            yield from self._unless_allowed([Obstacle("verification.status", "failed", "success")])
-        yield from self._unless_allowed(obstacles(before, entry))
-
-    def _unless_allowed(self, found: Iterable[Obstacle]) -> Iterator[Obstacle]:
-        return (
-            one
-            for one in found
-            if not any(one.name == name or one.name.startswith(f"{name}.") for name in self.allowed)
-        )
+            failed = Obstacle("verification.status", before.verification.status, "success")
+            found = itertools.chain([failed], found)
+        return _unless_allowed(found, self.allowed)
 
 
 def load_baseline(registry: Registry, name: str) -> Baseline:
@@ -105,8 +101,8 @@ def load_baseline(registry: Registry, name: str) -> Baseline:
         raise BaselineError(message) from None
 
 
-def latest_baseline(registry: Registry, entry: Entry) -> Baseline:
-    """The newest success of the same setup with the same images.
+def latest_baseline(registry: Registry, entry: Entry, allowed: Sequence[str] = ()) -> Baseline:
+    """The newest success of the same setup with the same images, but for what is allowed to differ.
 
     Raises:
         BaselineError: there is none; the message says how the nearest entry differs.
@@ -117,9 +113,17 @@ def latest_baseline(registry: Registry, entry: Entry) -> Baseline:
     except (RegistryError, EntryError) as error:
         raise BaselineError(str(error)) from None
     found.sort(key=lambda pair: (pair[1].verification.date_utc, pair[0]))
-    fitting = [pair for pair in found if all(one.timed for one in obstacles(pair[1], entry))]
+    differing = [
+        (slug, other, [one for one in _unless_allowed(obstacles(other, entry), allowed) if not one.timed])
+        for slug, other in found
+    ]
+    fitting = [(slug, other) for slug, other, differences in differing if not differences]
     if not fitting:
-        raise BaselineError(_none_fits(registry, found, entry))
+        message = f"no success of this setup with these images in {registry.root}: record one first"
+        if differing:
+            slug, _, fewest = min(reversed(differing), key=lambda one: len(one[2]))
+            message += f"; the nearest, {slug}, differs in {told(fewest)}"
+        raise BaselineError(message)
     slug, newest = fitting[-1]
     try:
         return _with_measurements(registry.root, slug, newest)
@@ -132,13 +136,12 @@ def is_path(name: str) -> bool:
     return name.endswith(".json") or "/" in name or "\\" in name
 
 
-def _none_fits(registry: Registry, found: Sequence[tuple[str, Entry]], entry: Entry) -> str:
-    message = f"no success of this setup with these images in {registry.root}: record one first"
-    if not found:
-        return message
-    differing = [(slug, [one for one in obstacles(other, entry) if not one.timed]) for slug, other in found]
-    slug, nearest = min(reversed(differing), key=lambda pair: len(pair[1]))
-    return f"{message}; the nearest, {slug}, differs in {told(nearest)}"
+def _unless_allowed(found: Iterable[Obstacle], allowed: Sequence[str]) -> list[Obstacle]:
+    return [
+        one
+        for one in found
+        if not any(one.name == name or one.name.startswith(f"{name}.") for name in allowed)
+    ]
 
 
 def _from_file(path: Path) -> tuple[Path, Entry]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_setups.measurement import Measurement, read_measurements
 from pytest_setups.registry.parsing import EntryError
+from pytest_setups.regression.baseline import BaselineError, Gate, is_path, load_baseline
 from pytest_setups.report import comparison
 from pytest_setups.report.tables import STAGES
 
@@ -118,7 +119,7 @@ def entry_data(
     known = {image.name: image.sha256 for image in entry.verification.images or ()}
     names = {measurement.image for measurement in measurements} & pictures.keys()
     same = {name: pictures[name] for name in names if known.get(name) == _sha256(pictures[name])}
-    return ReportData(
+    data = ReportData(
         standing=entry.verification.status,
         reason=entry.verification.failure_reason or "",
         entry=entry,
@@ -128,6 +129,19 @@ def entry_data(
         history=history,
         notices=[notice] if notice else [],
     )
+    return _beside_its_baseline(registry, data)
+
+
+def _beside_its_baseline(registry: Registry, data: ReportData) -> ReportData:
+    """The page with the comparison with the entry's baseline, where that is in the registry."""
+    name = data.entry.verification.baseline
+    if name is None or is_path(name) or not data.measurements:
+        return data
+    try:
+        baseline = load_baseline(registry, name)
+        return with_comparison(data, baseline, Gate(baseline).compare(data.entry, data.measurements))
+    except BaselineError as error:
+        return replace(data, notices=[*data.notices, str(error)])
 
 
 def site_data(registry: Registry, pictures: Mapping[str, Path]) -> SiteData:
