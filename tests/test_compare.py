@@ -63,7 +63,7 @@ def test_the_spread_of_a_mean_is_what_theory_says() -> None:
     mean = sum(values) / len(values)
     deviation = (sum((value - mean) ** 2 for value in values) / (len(values) - 1)) ** 0.5
 
-    found = spread(cells, lambda drawn: sum(drawn) / len(drawn))
+    found = spread(cells, lambda drawn: sum(drawn) / len(drawn), timed=True)
 
     assert found.error == pytest.approx(deviation * (1 + 1 / 200) ** 0.5, rel=0.01)
     assert 195 < found.freedom < 205
@@ -71,12 +71,35 @@ def test_the_spread_of_a_mean_is_what_theory_says() -> None:
 
 def test_what_all_images_of_a_sample_share_is_not_averaged_away() -> None:
     shared = {(f"{n}.jpg", sample): float(sample) for n in range(50) for sample in range(1, 11)}
-    found = spread(shared, lambda drawn: sum(drawn) / len(drawn))
+    found = spread(shared, lambda drawn: sum(drawn) / len(drawn), timed=True)
     assert found.error == pytest.approx(3.03, rel=0.01)
 
 
+def test_what_is_not_in_time_knows_no_slow_minutes() -> None:
+    cells = {(f"{n}.jpg", 1): 0.2 + 0.4 * (n % 2) for n in range(14)}
+
+    timed, untimed = (
+        spread(cells, lambda drawn: sum(drawn) / len(drawn), timed=one) for one in (True, False)
+    )
+
+    assert untimed.error < 0.3 * timed.error
+
+
+def test_few_other_words_break_the_bound_on_texts() -> None:
+    before = measured(lambda *_: 1.0)
+    words = [("boat", "sea"), ("boat", "sand"), ("hill", "sand")]
+    after = [
+        one.model_copy(update={"keywords": words[number % 3]}) if one.keywords else one
+        for number, one in enumerate(measured(lambda *_: 1.0, stages=("keywords",)))
+    ]
+
+    assert findings(compare(before, after, [parse_bound("keywords_overlap:0.9")])) == {
+        "keywords_overlap": Finding.BREACH
+    }
+
+
 def test_of_one_image_nothing_is_known() -> None:
-    assert spread({("a", 1): 1.0, ("a", 2): 1.0}, sum).error == float("inf")
+    assert spread({("a", 1): 1.0, ("a", 2): 1.0}, sum, timed=True).error == float("inf")
 
 
 @pytest.mark.parametrize(
@@ -191,6 +214,17 @@ def test_two_entries_are_compared_without_a_run(registry: Registry, setups: Comm
     assert "changed: server.version: 0.11.0 -> 0.12.0" in good.out
     assert bad.code == 1
     assert "regression: caption.p50 1.000 -> 1.406 s (+40.6%, +-" in bad.out
+
+
+def test_one_image_leaves_json_valid(registry: Registry, setups: Command) -> None:  # noqa: F811
+    one = [found for found in measured(lambda *_: 1.0) if found.image == IMAGES[0]]
+    record(registry, "old", one)
+
+    done = setups("compare", "old", "old", "--json")
+
+    assert done.code == 0
+    json.loads(done.out, parse_constant=pytest.fail)
+    assert {row["margin"] for row in done.json["rows"]} == {None}
 
 
 def test_a_comparison_as_json(registry: Registry, setups: Command) -> None:  # noqa: F811

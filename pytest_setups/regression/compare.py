@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_setups.regression.bounds import Bound
     from pytest_setups.regression.figures import Cells, Figure, Value
 
+LARGEST_MARGIN: Final = 10.0
 _LEAST: Final = 1e-12
 """Keeps the logarithm of nothing finite."""
 
@@ -48,7 +49,7 @@ class Row:
 
     ``change`` is a share of the figure before, and ``margin`` how far the true change may be from it;
     of likenesses, which have no figure before, ``margin`` is that of the figure itself. Both are None
-    where figures do not compare.
+    where figures do not compare, ``margin`` also where it is more than tenfold or not known.
     """
 
     name: str
@@ -84,7 +85,7 @@ class Compared:
     samples: int
     populated: Sequence[Populated] = ()
     rows: Sequence[Row] = ()
-    unmeasured: Sequence[str] = field(default_factory=tuple)
+    unmeasured: Sequence[str] = ()
 
     @property
     def broken(self) -> list[str]:
@@ -127,10 +128,14 @@ def _row(name: str, figure: Figure, cells: Cells, bounds: Sequence[Bound], *, ti
         return Row(name, figure.unit, before, after, None, None, judged)
     judged = [Judged(bound.text, judge(figure, cells, bound)) for bound in bounds]
     if before is None:
-        return Row(name, figure.unit, None, after, None, spread(cells, figure.after).margin, judged)
-    margin = spread(cells, lambda drawn: _log(figure.after(drawn)) - _log(figure.before(drawn))).margin
+        margin = spread(cells, figure.after, timed=figure.timed).margin
+        return Row(name, figure.unit, None, after, None, _known(margin), judged)
     change = after / before - 1
-    return Row(name, figure.unit, before, after, change, (1 + change) * math.expm1(min(margin, 50)), judged)
+    margin = spread(
+        cells, lambda drawn: _log(figure.after(drawn)) - _log(figure.before(drawn)), timed=figure.timed
+    ).margin
+    upwards = (1 + change) * math.expm1(min(margin, LARGEST_MARGIN))
+    return Row(name, figure.unit, before, after, change, _known(upwards), judged)
 
 
 def judge(figure: Figure, cells: Cells, bound: Bound) -> Finding:
@@ -146,7 +151,7 @@ def judge(figure: Figure, cells: Cells, bound: Bound) -> Finding:
     found = excess(list(cells.values()))
     if found <= 0:
         return Finding.OK
-    return Finding.BREACH if found > spread(cells, excess).margin else Finding.NOT_PROVED
+    return Finding.BREACH if found > spread(cells, excess, timed=figure.timed).margin else Finding.NOT_PROVED
 
 
 def _populated(stage: str, before: Sequence[Measurement], after: Sequence[Measurement]) -> Populated:
@@ -163,6 +168,10 @@ def _populated(stage: str, before: Sequence[Measurement], after: Sequence[Measur
             dict.fromkeys(image for image, sample in places if old[image, sample] > new[image, sample])
         ),
     )
+
+
+def _known(margin: float) -> float | None:
+    return margin if margin < LARGEST_MARGIN else None
 
 
 def _log(value: float) -> float:

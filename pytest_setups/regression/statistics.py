@@ -1,10 +1,11 @@
 """How sure a figure is: its standard error, and Student's t.
 
-The noise of a figure has two sources. Images differ in how they changed: they are resampled. And the
-machine is faster at one time than at another, for seconds and for minutes. How much, the figure's
-scatter tells: from sample to sample, or with fewer than ``ENOUGH_SAMPLES`` from image to image. That
-scatter is not divided by how many there are, because all of them share what the machine did in those
-minutes. So a figure is rather too little sure than too much; ``benchmarks.regression`` measures both.
+The noise of a figure has two sources. Images differ in how they changed: they are resampled. And a
+machine is faster at one time than at another, for seconds and for minutes, which moves figures in time.
+How much, the figure's scatter tells: from sample to sample, or with fewer than ``ENOUGH_SAMPLES`` from
+image to image. That scatter is not divided by how many there are, because all of them share what the
+machine did in those minutes. So a figure is rather too little sure than too much;
+``benchmarks.regression`` measures both.
 
 Sources: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 6; drawing one less than
 there are makes the variance unbiased for a mean (Hesterberg, What Teachers Should Know About the
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 CONFIDENCE: Final = 0.99
 """One-sided: how sure it must be that a bound is broken."""
 ENOUGH_SAMPLES: Final = 4
-RESAMPLES: Final = 400
+RESAMPLES: Final = 200
 SEED: Final = 1
 Cell = TypeVar("Cell")
 
@@ -47,8 +48,10 @@ class Spread:
 UNKNOWN: Final = Spread(math.inf, 1.0)
 
 
-def spread(cells: Mapping[tuple[str, int], Cell], figure: Callable[[Sequence[Cell]], float]) -> Spread:
-    """The spread of a figure of cells, each of one image and one of its samples.
+def spread(
+    cells: Mapping[tuple[str, int], Cell], figure: Callable[[Sequence[Cell]], float], *, timed: bool
+) -> Spread:
+    """The spread of a figure of cells, each of one image and one of its samples; ``timed`` in time.
 
     Of fewer than two images nothing is known: the error is infinite.
     """
@@ -57,12 +60,11 @@ def spread(cells: Mapping[tuple[str, int], Cell], figure: Callable[[Sequence[Cel
     if len(images) < 2:  # noqa: PLR2004  # one image has no spread
         return UNKNOWN
     by_image = [[cells[image, one] for one in samples if (image, one) in cells] for image in images]
-    by_sample = [[cells[image, one] for image in images if (image, one) in cells] for one in samples]
-    units = by_sample if len(samples) >= ENOUGH_SAMPLES else by_image
-    sources = [
-        (_resampled(by_image, figure), len(images) - 1),
-        (statistics.variance(map(figure, units)), len(units) - 1),
-    ]
+    sources = [(_resampled(by_image, figure), len(images) - 1)]
+    if timed:
+        by_sample = [[cells[image, one] for image in images if (image, one) in cells] for one in samples]
+        units = by_sample if len(samples) >= ENOUGH_SAMPLES else by_image
+        sources.append((statistics.variance(map(figure, units)), len(units) - 1))
     total = sum(variance for variance, _ in sources)
     if total == 0:
         return Spread(0.0, float(len(images) - 1))

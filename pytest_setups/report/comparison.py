@@ -29,7 +29,14 @@ def rows(compared: Compared) -> Iterator[list[str]]:
     for stage in compared.populated:
         if stage.total:
             counts = [f"{stage.before}/{stage.total}", f"{stage.after}/{stage.total}"]
-            yield [f"{stage.stage} populated", *counts, "", "", "", "breach" if stage.lost else "ok"]
+            yield [
+                f"{stage.stage} populated",
+                *counts,
+                "",
+                "",
+                "",
+                Finding.BREACH if stage.lost else Finding.OK,
+            ]
     for row in compared.rows:
         bounds = ", ".join(one.bound.partition(":")[2] for one in row.judged)
         yield [row.name, figure(row.before), figure(row.after), *_changed(row), bounds, row.finding or ""]
@@ -109,10 +116,8 @@ def figure(value: float | None) -> str:
 def _changed(row: Row) -> tuple[str, str]:
     change = "" if row.change is None else f"{row.change:+.1%}"
     if row.margin is None:
-        return change, ""
-    if row.change is None:
-        return change, figure(row.margin) if row.margin < 1 else "?"
-    return change, f"{row.margin:.1%}" if row.margin < 10 else "?"  # noqa: PLR2004  # tenfold is unknown
+        return change, "?" if change else ""
+    return change, f"{row.margin:.1%}" if change else figure(row.margin)
 
 
 def _told(row: Row, judged: Judged) -> str:
