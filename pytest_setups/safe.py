@@ -31,7 +31,7 @@ _NOT_PRINTABLE: Final = re.compile(
 _ESCAPE_SEQUENCE: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 # Flags whose value merely counts tokens or names a tokenizer, and prose about tokens: no secrets.
 _COUNTS_TOKENS: Final = re.compile(
-    r"(?i)max[\w-]*tokens?|tokens?-|^(?:one-token|(?:template-)?tokens)\s*:\s|new[_-]tokens|num[\w-]*tokens?|batched[_-]tokens"
+    r"(?i)max[\w-]*tokens?|tokens?-|^(?:one-token|(?:template-)?tokens)\s*:\s|new[_-]tokens|num[\w-]*tokens?|(?:in|out)put[_-]tokens|batched[_-]tokens"
 )
 
 

@@ -38,18 +38,26 @@ def stage_box(measurements: Sequence[Measurement], before: Sequence[Measurement]
     Those of a baseline stand beside them.
     """
     now, earlier = _latencies(measurements), _latencies(before)
+    paired = any(earlier.values())
     boxes = [(stage, now[stage]) for stage in STAGES]
-    if any(earlier.values()):
-        pairs = [((f"{stage} before", earlier[stage]), (stage, now[stage])) for stage in STAGES]
-        boxes = [box for pair in pairs for box in pair]
+    if paired:
+        boxes = [
+            box for stage, latencies in boxes for box in (("before", earlier[stage]), (stage, latencies))
+        ]
     labels = [label for label, _ in boxes]
     chart = _chart(
-        pygal.Box, box_mode="tukey", x_labels=labels, max_scale=8, show_legend=False, height=260,
-        x_label_rotation=20 if len(labels) > len(STAGES) else 0,
-    )  # fmt: skip
+        pygal.Box,
+        box_mode="tukey",
+        x_labels=labels,
+        max_scale=8,
+        show_legend=False,
+        height=260,
+        truncate_label=12,
+    )
     for label, latencies in boxes:
         chart.add(label, latencies)
-    return _svg(chart, "Seconds of one answer, by stage") if any(now.values()) else None
+    drawn = "paired" if paired else ""
+    return _svg(chart, "Seconds of one answer, by stage", drawn) if any(now.values()) else None
 
 
 def _latencies(measurements: Sequence[Measurement]) -> dict[str, list[float]]:
@@ -118,12 +126,12 @@ def _chart(kind: Any, **options: Any) -> Any:  # noqa: ANN401  # pygal has no ty
     return kind(width=WIDTH, style=_FONTS, min_scale=3, include_x_axis=True, **fixed, **options)
 
 
-def _svg(chart: Any, label: str) -> Markup:  # noqa: ANN401  # pygal has no types
+def _svg(chart: Any, label: str, kind: str = "") -> Markup:  # noqa: ANN401  # pygal has no types
     ET.register_namespace("", _SVG)
     tree = ET.fromstring(chart.render(is_unicode=True))  # noqa: S314  # what pygal has just written
     _strip(tree)
     tree.attrib.pop("id", None)
-    tree.set("class", "plot-svg")
+    tree.set("class", f"plot-svg {kind}".strip())
     tree.set("role", "img")
     tree.set("aria-label", label)
     return Markup(ET.tostring(tree, encoding="unicode"))  # noqa: S704  # every text in it was escaped by ElementTree
