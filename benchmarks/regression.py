@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_setups import demo
 from pytest_setups.measurement import Measurement
+from pytest_setups.registry.entry import STAGES
 from pytest_setups.regression.bounds import parse_bound
 from pytest_setups.regression.compare import Finding, judge
-from pytest_setups.regression.figures import FIGURES, STAGES
+from pytest_setups.regression.figures import FIGURES
 from pytest_setups.serving.process import free_port
 from pytest_setups.serving.server import wait_until_ready
 from pytest_setups.tagging.ahead import InOrder

@@ -25,7 +25,7 @@ from pytest_setups.regression.baseline import BaselineError
 from pytest_setups.report import comparison, github, junit, progress, terminal
 from pytest_setups.report.conclusion import Conclusion
 from pytest_setups.run import Run, Standing, Verdict
-from pytest_setups.safe import one_line
+from pytest_setups.safe import one_line, redact
 from pytest_setups.serving.environment import EnvironmentFileError, load_environment
 from pytest_setups.serving.process import StartError
 from pytest_setups.serving.server import ModelChoiceError
@@ -68,7 +68,7 @@ def activate(config: pytest.Config) -> None:
         else:
             session.from_controller(worker[WORKER_INPUT])
     except (SettingsError, ImageError, RegistryError, EnvironmentFileError) as error:
-        raise pytest.UsageError(str(error)) from None
+        raise _refusal(error) from None
 
 
 class Suite(pytest.Module):
@@ -160,7 +160,7 @@ class Controller:
             SettingsError,
             TaggerObjectError,
         ) as error:
-            raise pytest.UsageError(str(error)) from None
+            raise _refusal(error) from None
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401  # xdist's own class
@@ -307,6 +307,14 @@ class Controller:
 
     def _tell(self, line: str, *, good: bool) -> None:
         self._outcome.append((line, good))
+
+
+def _refusal(error: Exception) -> pytest.UsageError:
+    """The error as pytest tells it; GitHub is told by an annotation, since nothing follows."""
+    if github.in_actions():
+        sys.stdout.write(f"{github.Annotation(github.TITLE, one_line(redact(str(error)), 1000))}\n")
+        sys.stdout.flush()
+    return pytest.UsageError(str(error))
 
 
 def _load(config: pytest.Config) -> Session:

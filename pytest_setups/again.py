@@ -36,7 +36,8 @@ def settings_of(entry: Entry, given: Collection[str]) -> dict[str, Any]:
     """
     tagger = entry.tagger
     found: dict[str, Any] = {name: getattr(tagger, name) for name in _SAME_NAMES}
-    found["repeat"] = entry.performance.repeat
+    if "tagger_command" not in given:
+        found["repeat"] = entry.performance.repeat
     found["max_edge"] = tagger.image.max_edge if tagger.image else None
     found["prompts"] = _prompts(tagger.prompts)
     if "launch" not in given:

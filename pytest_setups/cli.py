@@ -174,9 +174,10 @@ def compare(  # noqa: PLR0913  # the options of the command
         judged = [bounds.parse_bound(text) for text in fail_if or ()]
         before, after = (baseline.load_baseline(store, name) for name in (a, b))
         gate = baseline.Gate(before, judged, allow or (), option="--allow")
-        found = gate.compare(after.entry, after.measurements)
+        found = gate.compare(after.entry, after.measurements, b)
     except (baseline.BaselineError, ValueError) as error:
         _stop(error, USAGE)
+    failed = after.entry.verification.status != "success"
     changes = comparison.changes(before.entry, after.entry)
     if as_json:
         _print_json({"a": a, "b": b, "changes": changes, **asdict(found), "broken": found.broken})
@@ -187,7 +188,9 @@ def compare(  # noqa: PLR0913  # the options of the command
         _print(tables.compared_table(comparison.COLUMNS, comparison.rows(found)))
         for line in (*comparison.unproved(found), *comparison.breaches(found)):
             _print(line)
-    raise typer.Exit(FOUND if found.broken else 0)
+        if failed:
+            _print(f"{b} failed: {one_line(after.entry.verification.failure_reason or '', 1000)}")
+    raise typer.Exit(FOUND if found.broken or failed else 0)
 
 
 @app.command()

@@ -60,7 +60,8 @@ class Comparing:
         unknown = ["tagger.models"] if self._settings.tagger_command else []
         allowed, entry = [*self._settings.baseline_allow, *unknown], self._expected()
         if self._settings.baseline == LATEST:
-            self.baseline = latest_baseline(self._registry, entry, allowed)
+            timed = any(bound.timed for bound in self._settings.fail_if)
+            self.baseline = latest_baseline(self._registry, entry, allowed, timed=timed)
         gate = self._gate()
         replace(gate, allowed=allowed).check(entry)
         self._run.baseline = gate.baseline.name
@@ -74,7 +75,7 @@ class Comparing:
             return verdict
         try:
             self.entry = self._run.finish.modify(self._run.entry(NOT_READ, verdict))
-            self.compared = self._gate().compare(self.entry, self._run.measurements)
+            self.compared = self._gate().compare(self.entry, self._run.public_measurements)
         except (BaselineError, RegistryError) as error:
             self.fault, self.misfit = str(error), True
             return _with_reason(verdict, self.fault)
@@ -93,10 +94,10 @@ class Comparing:
     def _expected(self) -> Entry:
         """The entry that this run will make, as far as it is known before the tests."""
         samples = self._run.session.samples
-        images = [ImageRef(name=name, sha256=self._run.file_sha256(name)) for name in samples]
-        entry = self._run.finish.modify(
-            self._run.entry(NOT_READ, Verdict(Standing.INCOMPLETE, "not measured"))
-        )
+        images = [
+            ImageRef(name=self._run.public(name), sha256=self._run.file_sha256(name)) for name in samples
+        ]
+        entry = self._run.finish.modify(self._run.entry(NOT_READ, Verdict(Standing.SUCCESS)))
         verification = entry.verification.model_copy(update={"images": images})
         return entry.model_copy(update={"verification": verification})
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from pytest_setups.tagging.vision import Vision
 
 
+Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
 ImageSample = tuple[str, int]
 """An image's name, and which of its samples."""
 
@@ -58,7 +60,7 @@ class Measurement(_Line):
     kind: Literal["measurement"] = "measurement"
     image: str
     stage: StageName
-    sample: int = 1
+    sample: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     attempt: int = 1
     passed: bool
     failures: tuple[FailedCheck, ...] = ()
@@ -67,11 +69,11 @@ class Measurement(_Line):
     keywords_form: str | None = None
     finish_reason: str | None = None
     started_utc: AwareDatetime | None = None
-    latency_s: float | None = None
-    ttft_s: float | None = None
-    prompt_tokens: int | None = None
-    output_tokens: int | None = None
-    image_s: float | None = None
+    latency_s: Seconds | None = None
+    ttft_s: Seconds | None = None
+    prompt_tokens: Count | None = None
+    output_tokens: Count | None = None
+    image_s: Seconds | None = None
     extra: dict[str, JsonValue] | None = None
 
     @classmethod
@@ -159,7 +161,7 @@ def read_measurements(root: Path, results: Results) -> list[Measurement]:
             raise EntryError(message)
         found = [Measurement.model_validate_json(line) for line in data.splitlines()]
     except OSError as error:
-        message = f"{results.file} cannot be read: {error.strerror}"
+        message = f"{root / results.file} cannot be read: {error.strerror}"
         raise EntryError(message) from None
     except ValidationError as error:
         message = f"{results.file} does not hold measurements: {faults(error)[0]}"

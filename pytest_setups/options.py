@@ -145,6 +145,7 @@ OPTIONS: Final = (
 )  # fmt: skip
 
 SERVER_OPTIONS: Final = ("base-url", "launch", "from")
+RUN_OPTIONS: Final = ("record", "record-failed", "baseline", "fail-if", "report", "repeat", "tagger-command")
 _BY_NAME: Final = {option.name: option for option in OPTIONS}
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off", ""})
@@ -238,6 +239,12 @@ def server_named(config: Config) -> bool:
     """
     named = any(given(config, option(name)) for name in SERVER_OPTIONS)
     return named or switched_on(config, "demo")
+
+
+def typed_without_a_server(config: Config) -> str | None:
+    """The flag of an option on the command line that means nothing where no server is named, or None."""
+    typed = (option(name) for name in RUN_OPTIONS)
+    return next((item.flag for item in typed if config.getoption(item.dest) not in (None, "false")), None)
 
 
 def _from_ini(value: str | list[str], item: Option, config: Config) -> str | list[str]:

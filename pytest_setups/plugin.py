@@ -41,6 +41,12 @@ def pytest_configure(config: pytest.Config) -> None:
         options.check_switches(config)
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
+    idle = None if named else options.typed_without_a_server(config)
+    if idle is not None:
+        message = (
+            f"{idle} needs a server: add --setup-base-url URL, --setup-launch, --setup-from or --setup-demo"
+        )
+        raise pytest.UsageError(message)
     if named:
         from pytest_setups import active  # noqa: PLC0415  # heavy, and only then needed
 

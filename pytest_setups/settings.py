@@ -24,7 +24,7 @@ from pydantic import (
 from pytest_setups import demo
 from pytest_setups.again import load_origin, settings_of
 from pytest_setups.options import OPTIONS, Given, Kind, truth
-from pytest_setups.registry.entry import Entry  # noqa: TC001  # pydantic needs it
+from pytest_setups.registry.entry import Entry
 from pytest_setups.registry.store import RegistryError, check_slug
 from pytest_setups.regression.bounds import Bound, parse_bound
 from pytest_setups.safe import encodable, redact
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 DEFAULT_IMAGES: Final = "sample_images"
 DEFAULT_REGISTRY: Final = "registry"
+TIMED_STAGES: Final = tuple(f"{stage.value}." for stage in Stage)
 _OWN_FIELDS: Final = ("messages", "model", "stream", "stream_options")
 
 
@@ -94,6 +95,17 @@ def _bounds(value: Iterable[str]) -> tuple[Bound, ...]:
     return tuple(parse_bound(text) for text in value)
 
 
+def _allowed(value: Iterable[str]) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in value)
+    wrong = [name for name in names if name.partition(".")[0] not in Entry.model_fields]
+    if wrong:
+        message = (
+            f"{wrong[0]!r} is no field of an entry; type a name as the message has it, such as server.flags"
+        )
+        raise ValueError(message)
+    return names
+
+
 def _slug(value: str) -> str:
     try:
         return check_slug(value)
@@ -150,7 +162,7 @@ class Settings(BaseModel):
     from_entry: str | None = Field(None, alias="from")
     origin: Entry | None = None
     baseline: str | None = None
-    baseline_allow: tuple[str, ...] = ()
+    baseline_allow: Annotated[tuple[str, ...], PlainValidator(_allowed)] = ()
     fail_if: Annotated[tuple[Bound, ...], PlainValidator(_bounds)] = ()
     demo: bool = False
     demo_server: str | None = None
@@ -178,17 +190,34 @@ class Settings(BaseModel):
         if "tagger_timeout" in self.model_fields_set and self.tagger_command is None:
             message = "--setup-tagger-timeout goes with --setup-tagger-command"
             raise ValueError(message)
-        if self.baseline is None and (self.fail_if or self.baseline_allow):
-            given = "--setup-fail-if" if self.fail_if else "--setup-baseline-allow"
-            message = f"{given} goes with a baseline: add --setup-baseline latest"
-            raise ValueError(message)
-        if self.repeat > 1 and self.tagger_command is not None:
-            message = "--setup-repeat: a tagger command tags every picture once; leave one of the two out"
-            raise ValueError(message)
         if self.demo_server and not self.demo:
             message = "--setup-demo-server goes with --setup-demo"
             raise ValueError(message)
         return self
+
+    @model_validator(mode="after")
+    def _compares(self) -> Self:
+        if self.baseline is None and (self.fail_if or self.baseline_allow):
+            given = "--setup-fail-if" if self.fail_if else "--setup-baseline-allow"
+            message = f"{given} goes with a baseline: add --setup-baseline latest"
+            raise ValueError(message)
+        for bound in self.fail_if:
+            self._can_be_judged(bound)
+        if self.repeat > 1 and self.tagger_command is not None:
+            message = "--setup-repeat: a tagger command tags every picture once; leave one of the two out"
+            raise ValueError(message)
+        return self
+
+    def _can_be_judged(self, bound: Bound) -> None:
+        if self.tagger_command is not None and all(name.startswith(TIMED_STAGES) for name in bound.names):
+            message = (
+                f"{bound.text!r}: a tagger command tells no times of its stages; "
+                "type image.mean, image.p50 or image.p95"
+            )
+            raise ValueError(message)
+        if not self.stream and all(name.endswith(".ttft") for name in bound.names):
+            message = f"{bound.text!r}: the time to first token is measured with --setup-stream alone"
+            raise ValueError(message)
 
     @classmethod
     def load(cls, given: Mapping[str, Given], root: Path) -> Self:
@@ -277,7 +306,8 @@ def _value(kind: Kind, found: Given, *, path: bool) -> object:
             raise SettingsError(str(error)) from None
     if path:
         paths = [found.value] if isinstance(found.value, str) else found.value
-        full = [Path(value).expanduser().absolute() for value in paths]
+        homes = [os.path.expanduser(value) for value in paths]  # noqa: PTH111  # pathlib's raises without a home
+        full = [Path(home).absolute() for home in homes]
         return full if kind is Kind.MANY else full[0]
     return encodable(found.value) if isinstance(found.value, str) else found.value
 
@@ -292,6 +322,8 @@ def _let_the_nearer_win(values: dict[str, Any], given: Mapping[str, Given]) -> N
             values["demo"] = False
     if slug and slug.distance > 0 and not (values.get("record") or values.get("record_failed")):
         del values["slug"]
+    if not values.get("baseline"):
+        values.pop("baseline", None)
     for name in ("fail_if", "baseline_allow"):
         if name in values and given[name].distance > 0 and "baseline" not in values:
             del values[name]

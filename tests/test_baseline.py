@@ -14,7 +14,7 @@ from pytest_setups import cli
 from tests.conftest import Run, draw, entries, no_traceback_of_ours
 from tests.servers.llama import llama_cpp
 from tests.servers.proxy import proxy
-from tests.servers.scripted import Ask, Reply, Scripted, completion, seeing, words
+from tests.servers.scripted import Ask, Reply, Scripted, completion, events, seeing, words
 from tests.test_external_tagger import SAMPLES, tagger
 
 OLD = "old/entries/served_vllm.json"
@@ -76,7 +76,7 @@ def test_a_run_like_the_latest_entry_passes_and_says_what_it_was_compared_with(
 def test_a_slower_run_fails_and_names_each_stage(
     run: Run, earlier: Earlier, workers: tuple[str, ...]
 ) -> None:
-    earlier(*workers, latency_s=1e-12)
+    earlier(*workers, latency_s=1e-9)
 
     result = run("--setup-baseline", OLD, "--setup-fail-if", "p50:20%", "--record", *workers)
 
@@ -84,7 +84,7 @@ def test_a_slower_run_fails_and_names_each_stage(
     result.assert_outcomes(passed=11)
     result.stdout.fnmatch_lines([
         *(f"{part}.p50 * +*% * 20% * breach" for part in ("caption", "keywords", "description", "image")),
-        "regression: caption.p50 0.000 -> * s (+*%, +-*) breaks p50:20%",
+        "regression: caption.p50 0.000 -> * s (+*%*) breaks p50:20%",
         "regression: keywords.p50 *",
         "regression: description.p50 *",
         "regression: image.p50 *",
@@ -97,7 +97,7 @@ def test_a_slower_run_fails_and_names_each_stage(
 def test_a_worse_run_is_kept_as_a_failed_attempt_when_that_is_wanted(
     run: Run, project: pytest.Pytester, earlier: Earlier
 ) -> None:
-    earlier(latency_s=1e-12)
+    earlier(latency_s=1e-9)
 
     within_the_larger = "caption.mean:20%,5s"
     assert run("--setup-baseline", OLD, "--setup-fail-if", within_the_larger, "--record-failed").ret == 0
@@ -132,8 +132,8 @@ def test_other_words_break_the_bound_on_texts(run: Run, server: Scripted, projec
 
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines([
-        "regression: caption_similarity 0.* (+-*) breaks caption_similarity:0.6",
-        "regression: keywords_overlap 0.000 (+-0.000) breaks keywords_overlap:0.6",
+        "regression: caption_similarity 0.* (0.*) breaks caption_similarity:0.6",
+        "regression: keywords_overlap 0.000 (0.00..0.00) breaks keywords_overlap:0.6",
         "regression: description_similarity *",
     ])  # fmt: skip
     assert len(entries(project.path)) == 1
@@ -165,7 +165,7 @@ def test_an_answer_that_is_no_longer_populated_is_named(run: Run, server: Script
         (("--setup-prompts", "concise"), "tagger.prompts.caption (*", "tagger"),
         (
             ("--setup-images=sample_images/cat.jpg",),
-            "verification.images (*boats.jpg*",
+            "verification.images (3 images, with boats.jpg, rocket.jpg -> 1 images)",
             "verification.images",
         ),
     ],
@@ -196,7 +196,7 @@ def test_another_setup_is_not_comparable_and_says_by_what(
 
 def test_times_are_judged_on_the_same_hardware_alone(run: Run, earlier: Earlier) -> None:
     other = {"client": {}, "server": {"cpu": "another processor", "threads": 2}}
-    earlier(latency_s=1e-12, environment=other)
+    earlier(latency_s=1e-9, environment=other)
     timed = ("--setup-baseline", OLD, "--setup-fail-if", "p50:20%")
 
     refused = run(*timed)
@@ -228,14 +228,14 @@ def test_another_concurrency_is_not_timed_alike(run: Run) -> None:
     [
         ("served_vlm", "no entry 'served_vlm' in *registry; the nearest: served_vllm"),
         ("gone/entries/x.json", "gone/entries/x.json cannot be read: No such file or directory"),
-        ("broken.json", "*not JSON*"),
-        ("hand.json", "hand.json names no results file, *record it again"),
+        ("broken.json", "broken.json is no baseline: not JSON*"),
+        ("hand.json", "hand.json is no baseline: it names no results file, *record it again"),
         (
             "old/entries/failed.json",
             "not comparable with old/entries/failed.json: verification.status (failed ->*",
         ),
-        ("old/entries/edited.json", "results/edited.jsonl holds other bytes than recorded; restore it"),
-        ("old/entries/bare.json", "results/bare.jsonl cannot be read: No such file or directory"),
+        ("old/entries/edited.json", "*results/edited.jsonl holds other bytes than recorded; restore it"),
+        ("old/entries/bare.json", "*old/results/bare.jsonl cannot be read: No such file or directory"),
     ],
 )
 def test_a_baseline_that_is_none_is_told_before_anything_is_measured(
@@ -288,7 +288,7 @@ def test_a_part_of_a_run_is_not_compared_and_does_not_pass(run: Run) -> None:
     ("arguments", "message"),
     [
         (("--setup-fail-if", "p50:20%"), "--setup-fail-if goes with a baseline: *"),
-        (("--setup-baseline-allow", "x"), "--setup-baseline-allow goes with a baseline: *"),
+        (("--setup-baseline-allow", "server"), "--setup-baseline-allow goes with a baseline: *"),
         (("--setup-baseline=x", "--setup-fail-if", "p51:20%"), "*no figure 'p51'; there are min, mean, p50*"),
         (("--setup-baseline=x", "--setup-fail-if", "p50"), "*'p50' is no bound: type FIGURE:LIMIT*"),
         (("--setup-baseline=x", "--setup-fail-if", "p50:fast"), "*'fast' is no limit*"),
@@ -299,6 +299,16 @@ def test_a_part_of_a_run_is_not_compared_and_does_not_pass(run: Run) -> None:
         (("--setup-baseline=x", "--setup-fail-if", "tokens_per_s:-100%"), "*nothing falls by 100 %*"),
         (("--setup-baseline=x", "--setup-fail-if", "output_tokens:-20%,3"), "*point the same way*"),
         (("--setup-baseline=x", "--setup-fail-if", "keywords_overlap:1.5"), "*from 0 to 1*"),
+        (("--setup-baseline=x", "--setup-baseline-allow", "flags"), "*'flags' is no field of an entry; *"),
+        (
+            ("--setup-baseline=x", "--setup-fail-if", "image.min:10%"),
+            "*of whole images image.mean, image.p50*",
+        ),
+        (("--setup-baseline=x", "--setup-fail-if", "ttft:20%"), "*'ttft:20%': *--setup-stream alone*"),
+        (
+            (*tagger(), "--setup-baseline=x", "--setup-fail-if", "min:20%"),
+            "*'min:20%': a tagger command tells no times of its stages; type image.mean*",
+        ),
         (("--setup-repeat", "0"), "--setup-repeat: *greater than or equal to 1*"),
         (
             ("--setup-repeat", "2", "--setup-tagger-command", f"{sys.executable} {{images}} {{output}}"),
@@ -316,7 +326,7 @@ def test_a_mistake_says_what_to_type(run: Run, arguments: tuple[str, ...], messa
 def test_bounds_in_an_ini_file_wait_for_a_baseline(
     run: Run, project: pytest.Pytester, earlier: Earlier
 ) -> None:
-    earlier(latency_s=1e-12)
+    earlier(latency_s=1e-9)
     project.makeini("[pytest]\nsetup_fail_if =\n    caption.p50:20%\n    keywords.p50:20%\n")
 
     assert run().ret == 0
@@ -326,10 +336,14 @@ def test_bounds_in_an_ini_file_wait_for_a_baseline(
     result.stdout.fnmatch_lines(["failed: worse than *: caption.p50, keywords.p50"])
 
 
-def test_a_figure_that_was_not_measured_does_not_pass(run: Run) -> None:
+def test_a_figure_that_was_not_measured_does_not_pass(run: Run, server: Scripted) -> None:
     run("--record")
+    server.chat = lambda ask: events(words(ask)) if ask.body["stream"] else seeing(ask)
 
-    result = run("--setup-baseline", "latest", "--setup-fail-if", "ttft:20%")
+    result = run(
+        *("--setup-baseline", "latest", "--setup-fail-if", "ttft:20%", "--setup-stream"),
+        *("--setup-baseline-allow", "tagger.stream"),
+    )
 
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
@@ -442,7 +456,7 @@ def test_the_last_word_on_the_entry_counts(run: Run, project: pytest.Pytester) -
 def test_github_and_junit_are_told(
     run: Run, project: pytest.Pytester, earlier: Earlier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    earlier(latency_s=1e-12)
+    earlier(latency_s=1e-9)
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project.path / "summary.md"))
 
@@ -459,7 +473,7 @@ def test_github_and_junit_are_told(
 
 
 def test_the_report_has_the_comparison(run: Run, project: pytest.Pytester, earlier: Earlier) -> None:
-    earlier(latency_s=1e-12, server={"version": "0.31.0"})
+    earlier(latency_s=1e-9, server={"version": "0.31.0"})
 
     run("--setup-baseline", OLD, "--setup-fail-if", "caption.p50:20%", "--setup-report", "r.html")
 
@@ -484,6 +498,58 @@ def test_a_report_from_the_registry_stands_beside_its_baseline(
     page = (project.path / "newer.html").read_text()
     assert "Against the baseline" in page
     assert "compared with served_vllm" in page
+
+
+def test_one_picture_tells_nothing_of_the_noise(run: Run, server: Scripted) -> None:
+    one = ("--setup-images=sample_images/cat.jpg",)
+    run("--record", *one)
+    server.chat = other_words
+
+    result = run(*one, "--setup-baseline", "latest", "--setup-fail-if", "keywords_overlap:0.6")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    told = "regression: keywords_overlap 0.000 exceeds keywords_overlap:0.6, and one image tells nothing of *"
+    result.stdout.fnmatch_lines([told])
+
+
+def test_pictures_of_one_name_are_not_paired(run: Run, project: pytest.Pytester) -> None:
+    run("--record")
+    draw(project.path / "sample_images/cat.jpg", "black")
+    allowed = ("--setup-baseline-allow", "verification.images")
+
+    some = run("--setup-baseline", "served_vllm", *allowed)
+    for name, colour in (("boats", "grey"), ("rocket", "teal")):
+        draw(project.path / f"sample_images/{name}.jpg", colour)
+    none = run("--setup-baseline", "served_vllm", *allowed)
+
+    some.stdout.fnmatch_lines(["compared with served_vllm *: 2 images"])
+    assert none.ret == pytest.ExitCode.USAGE_ERROR
+    none.stdout.fnmatch_lines(["not compared: *: the two have no picture in common"])
+
+
+def test_a_baseline_in_the_ini_file_can_be_left_out(run: Run, project: pytest.Pytester) -> None:
+    project.makeini("[pytest]\nsetup_baseline = nobody\nsetup_fail_if = p50:20%\n")
+
+    assert run().ret == pytest.ExitCode.USAGE_ERROR
+    assert run("--setup-baseline=").ret == 0
+
+
+@pytest.mark.parametrize("option", ["--record", "--setup-baseline=latest", "--setup-fail-if=p50:20%"])
+def test_an_option_of_a_run_needs_a_server(pytester: pytest.Pytester, option: str) -> None:
+    pytester.makepyfile("def test_mine(): pass")
+
+    result = pytester.runpytest(option)
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {option.partition('=')[0]} needs a server: add --setup-base-url *"])
+
+
+def test_github_sees_what_was_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+
+    result = run("--setup-baseline", "nobody")
+
+    result.stdout.fnmatch_lines(["::error title=pytest-setups::no entry 'nobody' in *"])
 
 
 def test_more_pictures_are_compared_on_those_that_both_have(run: Run, project: pytest.Pytester) -> None:

@@ -6,9 +6,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_setups.registry.entry import STAGES
 from pytest_setups.registry.parsing import EntryError, json_path
 from pytest_setups.registry.store import RegistryError
-from pytest_setups.safe import one_line, redact
+from pytest_setups.safe import one_line, redact, redact_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_setups.registry.store import Registry
 
 TOLD: Final = 5
+MAX_SHOWN: Final = 1000
 STAGE_FIGURES: Final = ("mean_s", "p50_s", "p95_s", "max_s", "ttft_p50_s", "output_tokens_per_s")
 
 
@@ -84,15 +86,16 @@ def obstacles(a: Entry, b: Entry) -> Iterator[Obstacle]:
     Times compare only with equal concurrency and on the same hardware; hardware that is unknown on both
     sides is taken for the same.
     """
-    for found in sorted(_differences(a, b), key=lambda found: found.path):
-        if found.decides:
-            yield Obstacle(found.path.removeprefix("$."), found.a, found.b)
+    deciding = [found for found in _differences(a, b) if found.decides]
+    for found in sorted(deciding, key=lambda found: found.path):
+        yield Obstacle(found.path.removeprefix("$."), found.a, found.b)
+    if not deciding and a.fingerprint() != b.fingerprint():
+        yield Obstacle("fingerprint", a.fingerprint(), b.fingerprint())
     images_a, images_b = _images(a), _images(b)
     if images_a != images_b or not images_a:
-        only_a, only_b = (
-            sorted(name for name, _ in these) for these in (images_a - images_b, images_b - images_a)
+        yield Obstacle(
+            "verification.images", _told_images(images_a, images_b), _told_images(images_b, images_a)
         )
-        yield Obstacle("verification.images", only_a or None, only_b or None)
     if a.performance.concurrency != b.performance.concurrency:
         yield Obstacle(
             "performance.concurrency", a.performance.concurrency, b.performance.concurrency, timed=True
@@ -147,7 +150,9 @@ def _differences(a: Entry, b: Entry) -> Iterator[Difference]:
 
 
 def _settings(entry: Entry) -> dict[str, Any]:
-    return entry.model_dump(mode="json", exclude={"verification", "performance", "schema_version"})
+    document = entry.model_dump(mode="json", exclude={"verification", "performance", "schema_version"})
+    public: dict[str, Any] = redact_json(document)
+    return public
 
 
 def _leaves(value: object, path: tuple[str | int, ...] = ()) -> dict[str, Any]:
@@ -158,8 +163,14 @@ def _leaves(value: object, path: tuple[str | int, ...] = ()) -> dict[str, Any]:
     return {} if value is None or value == {} else {json_path(path): value}
 
 
-def _images(entry: Entry) -> set[tuple[str, str | None]]:
-    return {(image.name, image.sha256) for image in entry.verification.images or ()}
+def _images(entry: Entry) -> dict[str, str | None]:
+    return {image.name: image.sha256 for image in entry.verification.images or ()}
+
+
+def _told_images(these: dict[str, str | None], others: dict[str, str | None]) -> str:
+    """How many images, and which are not among the others."""
+    own = sorted(name for name, sha256 in these.items() if others.get(name, "") != sha256)
+    return f"{len(these)} images" + (f", with {', '.join(own[:TOLD])}" if own else "")
 
 
 def _hardware(entry: Entry) -> dict[str, JsonValue]:
@@ -177,7 +188,8 @@ def shown(value: object) -> str:
     """A value on one line, bounded, without secrets; none where there is none."""
     if value is None:
         return "none"
-    return one_line(redact(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)), 80)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return one_line(redact(text[:MAX_SHOWN]), 80)
 
 
 def _outcomes(entry: Entry) -> dict[str, Any]:
@@ -192,7 +204,7 @@ def _outcomes(entry: Entry) -> dict[str, Any]:
         "avg_latency_s": performance.avg_latency_s,
         "images_per_s": performance.images_per_s,
     }
-    for stage in ("caption", "keywords", "description"):
+    for stage in STAGES:
         figures = (performance.stages or {}).get(stage)
         found |= {f"{stage}.{name}": getattr(figures, name, None) for name in STAGE_FIGURES}
     return found

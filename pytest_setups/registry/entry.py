@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -33,6 +33,7 @@ SLUG_PATTERN: Final = r"[a-z0-9][a-z0-9._-]{0,199}"
 RESULTS_PATTERN: Final = rf"results/{SLUG_PATTERN}\.jsonl"
 
 StageName = Literal["caption", "keywords", "description"]
+STAGES: Final = get_args(StageName)
 Status = Literal["success", "failed"]
 CommandSource = Literal["given", "process", "launched", "entry"]
 
@@ -195,7 +196,7 @@ class StagePerformance(Part):
 
 
 class ImagePerformance(Part):
-    """Seconds of whole images, all three stages together; ``n`` is the number of images timed."""
+    """Seconds of whole images, all three stages together; ``n`` is the number of their samples timed."""
 
     n: int
     mean_s: float | None = None

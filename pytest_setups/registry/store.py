@@ -258,7 +258,7 @@ class Registry:
         try:
             for folder in (self.entries_dir, self.results_dir):
                 _own(folder).mkdir(parents=True, exist_ok=True)
-                with tempfile.TemporaryFile(dir=folder):
+                with tempfile.TemporaryFile(dir=folder, suffix=".tmp"):
                     pass
         except OSError as error:
             raise RegistryError(why(error, self.root)) from None

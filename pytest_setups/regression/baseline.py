@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.measurement import Measurement, read_measurements
 from pytest_setups.registry.differences import Obstacle, obstacles, told
-from pytest_setups.registry.entry import Entry
+from pytest_setups.registry.entry import STAGES, Entry
 from pytest_setups.registry.files import read_bounded
 from pytest_setups.registry.parsing import EntryError
 from pytest_setups.registry.store import Registry, RegistryError
 from pytest_setups.regression.compare import Compared, compare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
 
     from pytest_setups.regression.bounds import Bound
 
@@ -58,19 +61,30 @@ class Gate:
         if found:
             names = " ".join(f"{self.option} {one.name}" for one in found[:3])
             message = (
-                f"not comparable with {self.baseline.name}: {told(found)}; to compare all the same: {names}"
+                f"not comparable with {self.baseline.name}: {told(found)}{_hint(entry, found)}; "
+                f"to compare all the same: {names}"
             )
             raise BaselineError(message)
 
-    def compare(self, entry: Entry, measurements: Sequence[Measurement]) -> Compared:
+    def compare(self, entry: Entry, measurements: Sequence[Measurement], name: str = "this run") -> Compared:
         """Compare measurements with the baseline's; times only where nothing forbids it.
 
         Raises:
-            BaselineError: the entries do not compare.
+            BaselineError: the entries do not compare, or one lacks answers.
         """
         self.check(entry)
-        timed = not any(one.timed for one in self._obstacles(entry))
-        return compare(self.baseline.measurements, measurements, self.bounds, timed=timed)
+        same = _same_images(self.baseline.entry, entry)
+        if not same:
+            message = f"not comparable with {self.baseline.name}: the two have no picture in common"
+            raise BaselineError(message)
+        before, after = (
+            [one for one in measured if one.image in same]
+            for measured in (self.baseline.measurements, measurements)
+        )
+        _check_whole(self.baseline.name, same, before)
+        _check_whole(name, same, after)
+        untimed = told([one for one in self._obstacles(entry) if one.timed])
+        return compare(before, after, self.bounds, untimed=untimed)
 
     @property
     def _judges_time(self) -> bool:
@@ -94,46 +108,82 @@ def load_baseline(registry: Registry, name: str) -> Baseline:
     try:
         root, entry = _from_file(Path(name)) if is_path(name) else (registry.root, registry.find(name))
         return _with_measurements(root, name, entry)
-    except (RegistryError, EntryError) as error:
+    except EntryError as error:
+        message = f"{name} is no baseline: {error}"
+        raise BaselineError(message) from None
+    except RegistryError as error:
         raise BaselineError(str(error)) from None
     except OSError as error:
         message = f"{name} cannot be read: {error.strerror}"
         raise BaselineError(message) from None
 
 
-def latest_baseline(registry: Registry, entry: Entry, allowed: Sequence[str] = ()) -> Baseline:
+def latest_baseline(
+    registry: Registry, entry: Entry, allowed: Sequence[str] = (), *, timed: bool = False
+) -> Baseline:
     """The newest success of the same setup with the same images, but for what is allowed to differ.
+
+    With ``timed``, times must compare as well. Entries that cannot be read, or have no results, are
+    passed over.
 
     Raises:
         BaselineError: there is none; the message says how the nearest entry differs.
     """
     try:
         slugs = [str(row["slug"]) for row in registry.rows().rows if row["status"] == "success"]
-        found = [(slug, registry.load(slug)) for slug in slugs]
-    except (RegistryError, EntryError) as error:
+    except RegistryError as error:
         raise BaselineError(str(error)) from None
-    found.sort(key=lambda pair: (pair[1].verification.date_utc, pair[0]))
-    differing = [
-        (slug, other, [one for one in _unless_allowed(obstacles(other, entry), allowed) if not one.timed])
-        for slug, other in found
-    ]
-    fitting = [(slug, other) for slug, other, differences in differing if not differences]
-    if not fitting:
-        message = f"no success of this setup with these images in {registry.root}: record one first"
-        if differing:
-            slug, _, fewest = min(reversed(differing), key=lambda one: len(one[2]))
-            message += f"; the nearest, {slug}, differs in {told(fewest)}"
-        raise BaselineError(message)
-    slug, newest = fitting[-1]
-    try:
-        return _with_measurements(registry.root, slug, newest)
-    except EntryError as error:
-        raise BaselineError(str(error)) from None
+    nearest: tuple[str, list[Obstacle]] | None = None
+    for slug, other in sorted(_readable(registry, slugs), key=_date, reverse=True):
+        found = [one for one in _unless_allowed(obstacles(other, entry), allowed) if timed or not one.timed]
+        if found:
+            nearest = (slug, found) if nearest is None or len(found) < len(nearest[1]) else nearest
+            continue
+        with contextlib.suppress(EntryError):
+            return _with_measurements(registry.root, slug, other)
+    message = f"no success of this setup with these images in {registry.root}: record one first"
+    if nearest is not None:
+        slug, found = nearest
+        message += f"; the nearest, {slug}, differs in {told(found)}{_hint(entry, found)}"
+        message += f"; to compare all the same: --setup-baseline-allow {found[0].name}"
+    raise BaselineError(message)
+
+
+def _readable(registry: Registry, slugs: Iterable[str]) -> Iterator[tuple[str, Entry]]:
+    for slug in slugs:
+        with contextlib.suppress(EntryError, RegistryError):
+            yield slug, registry.load(slug)
+
+
+def _date(found: tuple[str, Entry]) -> tuple[datetime, str]:
+    return found[1].verification.date_utc, found[0]
 
 
 def is_path(name: str) -> bool:
     """Whether a baseline is named by the path of its file, and not by its slug."""
     return name.endswith(".json") or "/" in name or "\\" in name
+
+
+def _same_images(before: Entry, after: Entry) -> set[str]:
+    """The names of the pictures that both entries were made with, byte for byte."""
+    old, new = (
+        {(image.name, image.sha256) for image in entry.verification.images or ()} for entry in (before, after)
+    )
+    return {name for name, _ in old & new}
+
+
+def _check_whole(name: str, images: set[str], measured: Sequence[Measurement]) -> None:
+    wanted = {(image, stage) for image in images for stage in STAGES}
+    lacking = wanted - {(one.image, one.stage) for one in measured if one.sample == 1}
+    if lacking:
+        message = f"not comparable: the results of {name} lack {len(lacking)} of {len(wanted)} answers"
+        raise BaselineError(message)
+
+
+def _hint(entry: Entry, found: Sequence[Obstacle]) -> str:
+    unknown = entry.server.command is None and any(one.name.startswith("server.flags") for one in found)
+    hint = " (the command of this server is not known here: give it with --setup-server-command)"
+    return hint if unknown else ""
 
 
 def _unless_allowed(found: Iterable[Obstacle], allowed: Sequence[str]) -> list[Obstacle]:
@@ -146,15 +196,14 @@ def _unless_allowed(found: Iterable[Obstacle], allowed: Sequence[str]) -> list[O
 
 def _from_file(path: Path) -> tuple[Path, Entry]:
     """The registry folder that an entry file lies in, and the entry."""
-    full = path.expanduser().absolute()
+    home = os.path.expanduser(path)  # noqa: PTH111  # pathlib's raises where there is no home
+    full = Path(home).absolute()
     return full.parent.parent, Entry.from_json(read_bounded(full))
 
 
 def _with_measurements(root: Path, name: str, entry: Entry) -> Baseline:
     results = entry.verification.results
     if results is None:
-        message = (
-            f"{name} names no results file, so there is nothing to compare answers with: record it again"
-        )
+        message = "it names no results file, so there is nothing to compare answers with: record it again"
         raise EntryError(message)
     return Baseline(name, entry, read_measurements(root, results))

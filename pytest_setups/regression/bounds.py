@@ -51,7 +51,7 @@ def parse_bound(text: str) -> Bound:
     Raises:
         ValueError: the text is no bound; the message says what to type.
     """
-    found = _SPEC.fullmatch(text.strip())
+    found = _SPEC.fullmatch(text.strip().lower())
     if found is None:
         message = f"{text!r} is no bound: type FIGURE:LIMIT, such as {EXAMPLES}"
         raise ValueError(message)
@@ -59,7 +59,8 @@ def parse_bound(text: str) -> Bound:
     if not figures:
         known = ", ".join(dict.fromkeys(figure.short for figure in FIGURES.values()))
         message = (
-            f"{text!r}: no figure {found['name']!r}; there are {known}, also as caption.p50 or image.p50"
+            f"{text!r}: no figure {found['name']!r}; there are {known}; "
+            "of one stage as in caption.p50, of whole images image.mean, image.p50 and image.p95"
         )
         raise ValueError(message)
     figure = next(iter(figures.values()))

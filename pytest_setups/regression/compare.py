@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
-from pytest_setups.regression.figures import FIGURES, STAGES, Worse
+from pytest_setups.registry.entry import STAGES
+from pytest_setups.regression.figures import FIGURES, Worse
 from pytest_setups.regression.statistics import spread
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_setups.regression.figures import Cells, Figure, Value
 
 LARGEST_MARGIN: Final = 10.0
+"""A logarithm; what is less sure than that is not known."""
 _LEAST: Final = 1e-12
 """Keeps the logarithm of nothing finite."""
 
@@ -28,11 +31,12 @@ class Finding(StrEnum):
     OK = "ok"
     NOT_PROVED = "not proved"
     BREACH = "breach"
+    NOISE_UNKNOWN = "noise unknown"
     NOT_COMPARABLE = "not comparable"
 
 
 GRAVITY: Final = list(Finding)
-FATAL: Final = frozenset({Finding.BREACH, Finding.NOT_COMPARABLE})
+FATAL: Final = frozenset({Finding.BREACH, Finding.NOISE_UNKNOWN, Finding.NOT_COMPARABLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +51,18 @@ class Judged:
 class Row:
     """One figure before and after.
 
-    ``change`` is a share of the figure before, and ``margin`` how far the true change may be from it;
-    of likenesses, which have no figure before, ``margin`` is that of the figure itself. Both are None
-    where figures do not compare, ``margin`` also where it is more than tenfold or not known.
+    ``change`` is a share of the figure before, and with ``CONFIDENCE`` the true one is not below ``low``
+    and not above ``high``; of likenesses, which have no figure before, these are of the figure itself.
+    All are None where figures do not compare, ``low`` and ``high`` also where they are not known.
     """
 
     name: str
     unit: str
     before: float | None
     after: float | None
-    change: float | None
-    margin: float | None
+    change: float | None = None
+    low: float | None = None
+    high: float | None = None
     judged: Sequence[Judged] = ()
 
     @property
@@ -79,13 +84,18 @@ class Populated:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Two sets of measurements side by side; ``images`` and ``samples`` count what both have."""
+    """Two sets of measurements side by side; ``images`` and ``samples`` count what both have.
+
+    ``untimed`` says why times do not compare, and is empty where they do; ``unmeasured`` are bounds of
+    which no figure was measured.
+    """
 
     images: int
     samples: int
     populated: Sequence[Populated] = ()
     rows: Sequence[Row] = ()
     unmeasured: Sequence[str] = ()
+    untimed: str = ""
 
     @property
     def broken(self) -> list[str]:
@@ -99,23 +109,30 @@ def compare(
     after: Sequence[Measurement],
     bounds: Iterable[Bound] = (),
     *,
-    timed: bool = True,
+    untimed: str = "",
 ) -> Compared:
-    """Compare measurements pair by pair; ``timed`` is False where times do not compare."""
+    """Compare measurements pair by pair; ``untimed`` says why times do not compare."""
     wanted = list(bounds)
+    common = {(m.image, m.sample) for m in before} & {(m.image, m.sample) for m in after}
+    before, after = ([m for m in measured if (m.image, m.sample) in common] for measured in (before, after))
     cells = {name: figure.cells(before, after) for name, figure in FIGURES.items()}
     rows = [
-        _row(name, FIGURES[name], found, [one for one in wanted if name in one.names], timed=timed)
+        _row(name, FIGURES[name], found, [one for one in wanted if name in one.names], timed=not untimed)
         for name, found in cells.items()
         if found
     ]
-    common = {(m.image, m.sample) for m in before} & {(m.image, m.sample) for m in after}
+    lost = {name for name, figure in FIGURES.items() if len(figure.cells(before, before)) > len(cells[name])}
     return Compared(
         images=len({image for image, _ in common}),
         samples=len({sample for _, sample in common}),
         populated=[_populated(stage, before, after) for stage in STAGES],
         rows=rows,
-        unmeasured=[one.text for one in wanted if not any(cells[name] for name in one.names)],
+        unmeasured=[
+            one.text
+            for one in wanted
+            if lost.intersection(one.names) or not any(cells[name] for name in one.names)
+        ],
+        untimed=untimed,
     )
 
 
@@ -125,17 +142,21 @@ def _row(name: str, figure: Figure, cells: Cells, bounds: Sequence[Bound], *, ti
     after = figure.after(pairs)
     if figure.timed and not timed:
         judged = [Judged(bound.text, Finding.NOT_COMPARABLE) for bound in bounds]
-        return Row(name, figure.unit, before, after, None, None, judged)
+        return Row(name, figure.unit, before, after, judged=judged)
     judged = [Judged(bound.text, judge(figure, cells, bound)) for bound in bounds]
     if before is None:
-        margin = spread(cells, figure.after, timed=figure.timed).margin
-        return Row(name, figure.unit, None, after, None, _known(margin), judged)
-    change = after / before - 1
+        margin = spread(cells, figure.after, drift=_drift(figure, cells)).margin
+        low, high = _range(max(after - margin, 0.0), min(after + margin, 1.0), margin)
+        return Row(name, figure.unit, None, after, None, low, high, judged)
+    ratio = after / before
     margin = spread(
-        cells, lambda drawn: _log(figure.after(drawn)) - _log(figure.before(drawn)), timed=figure.timed
+        cells,
+        lambda drawn: _log(figure.after(drawn)) - _log(figure.before(drawn)),
+        drift=_drift(figure, cells),
     ).margin
-    upwards = (1 + change) * math.expm1(min(margin, LARGEST_MARGIN))
-    return Row(name, figure.unit, before, after, change, _known(upwards), judged)
+    factor = math.exp(min(margin, LARGEST_MARGIN))
+    low, high = _range(ratio / factor - 1, ratio * factor - 1, margin)
+    return Row(name, figure.unit, before, after, ratio - 1, low, high, judged)
 
 
 def judge(figure: Figure, cells: Cells, bound: Bound) -> Finding:
@@ -151,7 +172,10 @@ def judge(figure: Figure, cells: Cells, bound: Bound) -> Finding:
     found = excess(list(cells.values()))
     if found <= 0:
         return Finding.OK
-    return Finding.BREACH if found > spread(cells, excess, timed=figure.timed).margin else Finding.NOT_PROVED
+    margin = spread(cells, excess, drift=_drift(figure, cells)).margin
+    if math.isinf(margin):
+        return Finding.NOISE_UNKNOWN
+    return Finding.BREACH if found > margin else Finding.NOT_PROVED
 
 
 def _populated(stage: str, before: Sequence[Measurement], after: Sequence[Measurement]) -> Populated:
@@ -170,8 +194,17 @@ def _populated(stage: str, before: Sequence[Measurement], after: Sequence[Measur
     )
 
 
-def _known(margin: float) -> float | None:
-    return margin if margin < LARGEST_MARGIN else None
+def _drift(figure: Figure, cells: Cells) -> float | None:
+    """How much the machine's speed moves a figure, None where its samples must tell."""
+    if not figure.timed:
+        return 0.0
+    slacks = [[value.slack for value in side] for side in zip(*cells.values(), strict=True)]
+    known = [[slack for slack in side if slack is not None] for side in slacks]
+    return math.hypot(*map(fmean, known)) if all(known) else None
+
+
+def _range(low: float, high: float, margin: float) -> tuple[float | None, float | None]:
+    return (low, high) if margin < LARGEST_MARGIN else (None, None)
 
 
 def _log(value: float) -> float:

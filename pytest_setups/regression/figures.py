@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Final
 
 from pytest_setups.measurement import image_seconds, percentile
-from pytest_setups.registry.entry import StageName
+from pytest_setups.registry.entry import STAGES
+from pytest_setups.regression.statistics import ENOUGH_SAMPLES
 from pytest_setups.regression.texts import keyword_overlap, word_similarity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pytest_setups.measurement import ImageSample, Measurement
 
-STAGES: Final = get_args(StageName)
 IMAGE: Final = "image"
+LEAST_S: Final = 1e-9
+"""Seconds; less was not measured."""
 
 
 class Worse(Enum):
@@ -32,10 +35,16 @@ class Worse(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What a figure needs of one measurement: an amount, and what it is divided by."""
+    """What a figure needs of one measurement: an amount, and what it is divided by.
+
+    Of the fastest of several samples, ``slack`` is the logarithm of the second fastest over it, which
+    says how far the fastest may yet be from the limit (Robson and Whitlock, Estimation of a truncation
+    point, 1964); None where there are too few of them.
+    """
 
     amount: float
     per: float = 1.0
+    slack: float | None = None
 
 
 Cells = dict["ImageSample", tuple[Value, Value]]
@@ -75,11 +84,15 @@ def _percentile(percent: float, values: Sequence[Value]) -> float:
 
 
 def _seconds(found: Measurement) -> Value | None:
-    return Value(found.latency_s) if found.latency_s else None
+    return _time(found.latency_s)
 
 
 def _first_token(found: Measurement) -> Value | None:
-    return Value(found.ttft_s) if found.ttft_s else None
+    return _time(found.ttft_s)
+
+
+def _time(seconds: float | None) -> Value | None:
+    return None if seconds is None or seconds < LEAST_S else Value(seconds)
 
 
 def _tokens(found: Measurement) -> Value | None:
@@ -87,7 +100,8 @@ def _tokens(found: Measurement) -> Value | None:
 
 
 def _rate(found: Measurement) -> Value | None:
-    return Value(found.output_tokens, found.latency_s) if found.output_tokens and found.latency_s else None
+    seconds = _seconds(found)
+    return Value(found.output_tokens, seconds.amount) if found.output_tokens and seconds else None
 
 
 def _paired(
@@ -104,8 +118,11 @@ def _paired(
 
 
 def _whole_images(before: Sequence[Measurement], after: Sequence[Measurement]) -> Cells:
-    old, new = image_seconds(before), image_seconds(after)
-    return {place: (Value(old[place]), Value(new[place])) for place in old if place in new}
+    old, new = (
+        {place: value for place, seconds in image_seconds(measured).items() if (value := _time(seconds))}
+        for measured in (before, after)
+    )
+    return {place: (old[place], new[place]) for place in old if place in new}
 
 
 def _fastest(stage: str, before: Sequence[Measurement], after: Sequence[Measurement]) -> Cells:
@@ -113,12 +130,15 @@ def _fastest(stage: str, before: Sequence[Measurement], after: Sequence[Measurem
     samples: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for (image, _), (old, new) in _paired(stage, _seconds, before, after).items():
         samples[image].append((old.amount, new.amount))
-    return {(image, 1): _values(map(min, zip(*each, strict=True))) for image, each in samples.items()}
+    return {
+        (image, 1): (_fastest_of([old for old, _ in each]), _fastest_of([new for _, new in each]))
+        for image, each in samples.items()
+    }
 
 
-def _values(pair: Iterable[float]) -> tuple[Value, Value]:
-    before, after = pair
-    return Value(before), Value(after)
+def _fastest_of(seconds: Sequence[float]) -> Value:
+    fastest, *others = sorted(seconds)
+    return Value(fastest, slack=math.log(others[0] / fastest) if len(seconds) >= ENOUGH_SAMPLES else None)
 
 
 def _likeness(
@@ -128,10 +148,14 @@ def _likeness(
     after: Sequence[Measurement],
 ) -> Cells:
     old, new = (
-        {(m.image, m.sample): m for m in measured if m.stage == stage and m.text}
+        {(m.image, m.sample): m for m in measured if m.stage == stage and m.text and _is_whole(m)}
         for measured in (before, after)
     )
     return {place: (Value(1.0), Value(like(old[place], new[place]))) for place in old if place in new}
+
+
+def _is_whole(found: Measurement) -> bool:
+    return found.stage != "keywords" or found.keywords is not None
 
 
 def _same_keywords(before: Measurement, after: Measurement) -> float:

@@ -1,11 +1,10 @@
 """How sure a figure is: its standard error, and Student's t.
 
 The noise of a figure has two sources. Images differ in how they changed: they are resampled. And a
-machine is faster at one time than at another, for seconds and for minutes, which moves figures in time.
-How much, the figure's scatter tells: from sample to sample, or with fewer than ``ENOUGH_SAMPLES`` from
-image to image. That scatter is not divided by how many there are, because all of them share what the
-machine did in those minutes. So a figure is rather too little sure than too much;
-``benchmarks.regression`` measures both.
+machine is faster at one time than at another, for seconds and for minutes, which moves all figures in
+time. How much, the scatter from sample to sample tells; it is not divided by how many there are, because
+all of them share what the machine did in those minutes. With fewer than ``ENOUGH_SAMPLES`` it cannot be
+seen, and is assumed. ``benchmarks.regression`` measures how often a verdict is wrong.
 
 Sources: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 6; drawing one less than
 there are makes the variance unbiased for a mean (Hesterberg, What Teachers Should Know About the
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
 CONFIDENCE: Final = 0.99
 """One-sided: how sure it must be that a bound is broken."""
 ENOUGH_SAMPLES: Final = 4
+ASSUMED_DRIFT: Final = 0.15
+"""Of a logarithm of times: about twice what one run differed from the next on two shared cores."""
 RESAMPLES: Final = 200
 SEED: Final = 1
 Cell = TypeVar("Cell")
@@ -41,7 +42,7 @@ class Spread:
 
     @property
     def margin(self) -> float:
-        """Half of the interval: with ``CONFIDENCE`` the true figure is not farther off on one side."""
+        """How far off the true figure is at most, on either side, with ``CONFIDENCE``."""
         return t_quantile(CONFIDENCE, self.freedom) * self.error if self.error else 0.0
 
 
@@ -49,26 +50,40 @@ UNKNOWN: Final = Spread(math.inf, 1.0)
 
 
 def spread(
-    cells: Mapping[tuple[str, int], Cell], figure: Callable[[Sequence[Cell]], float], *, timed: bool
+    cells: Mapping[tuple[str, int], Cell],
+    figure: Callable[[Sequence[Cell]], float],
+    *,
+    drift: float | None = 0.0,
 ) -> Spread:
-    """The spread of a figure of cells, each of one image and one of its samples; ``timed`` in time.
+    """The spread of a figure of cells, each of one image and one of its samples.
 
-    Of fewer than two images nothing is known: the error is infinite.
+    Args:
+        cells: what the figure is made of.
+        figure: makes it, of times as a logarithm.
+        drift: how much the machine's speed moves it, as a standard deviation; None takes that from the
+            samples, or assumes ``ASSUMED_DRIFT`` where they are too few.
+
+    Of one image nothing is known, but for its drift: the error is infinite where that is not seen.
     """
     images = sorted({image for image, _ in cells})
     samples = sorted({sample for _, sample in cells})
-    if len(images) < 2:  # noqa: PLR2004  # one image has no spread
+    seen = drift is None and len(samples) >= ENOUGH_SAMPLES
+    if len(images) == 1 and not seen:
         return UNKNOWN
-    by_image = [[cells[image, one] for one in samples if (image, one) in cells] for image in images]
-    sources = [(_resampled(by_image, figure), len(images) - 1)]
-    if timed:
+    sources: list[tuple[float, float]] = []
+    if len(images) > 1:
+        by_image = [[cells[image, one] for one in samples if (image, one) in cells] for image in images]
+        sources.append((_resampled(by_image, figure), len(images) - 1))
+    if seen:
         by_sample = [[cells[image, one] for image in images if (image, one) in cells] for one in samples]
-        units = by_sample if len(samples) >= ENOUGH_SAMPLES else by_image
-        sources.append((statistics.variance(map(figure, units)), len(units) - 1))
+        sources.append((statistics.variance(map(figure, by_sample)), len(samples) - 1))
+    else:
+        sources.append(((ASSUMED_DRIFT if drift is None else drift) ** 2, math.inf))
     total = sum(variance for variance, _ in sources)
     if total == 0:
-        return Spread(0.0, float(len(images) - 1))
-    return Spread(math.sqrt(total), total**2 / sum(variance**2 / free for variance, free in sources))
+        return Spread(0.0, 1.0)
+    shares = sum(variance**2 / free for variance, free in sources)
+    return Spread(math.sqrt(total), total**2 / shares if shares else math.inf)
 
 
 def t_quantile(probability: float, freedom: float) -> float:

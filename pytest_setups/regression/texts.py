@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rapidfuzz.distance import Indel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+# Scripts that put no spaces between words (Han, kana, Hangul, Thai) are compared letter by letter.
+_UNSPACED: Final = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
+_WORD: Final = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 
 
 def keyword_overlap(before: Iterable[str], after: Iterable[str]) -> float:
@@ -26,4 +31,4 @@ def word_similarity(before: str, after: str) -> float:
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.casefold())
+    return _WORD.findall(text.casefold())

@@ -15,17 +15,22 @@ if TYPE_CHECKING:
     from pytest_setups.regression.baseline import Baseline
     from pytest_setups.regression.compare import Compared, Judged, Row
 
-COLUMNS: Final = ("figure", "before", "after", "change", "+-", "bound", "verdict")
+COLUMNS: Final = ("figure", "before", "after", "change", "99% range", "bound", "verdict")
 MOST_CHANGES: Final = 12
+VERBS: Final = {
+    Finding.BREACH: "breaks {}",
+    Finding.NOT_PROVED: "exceeds {} within the noise",
+    Finding.NOISE_UNKNOWN: "exceeds {}, and one image tells nothing of the noise: compare two or more",
+}
 # What differs between any two runs and says nothing of how good they are.
 _INCIDENTAL: Final = (
     "server.command", "server.port", "server.started_at", "server.ready_s", "server.working_directory",
-    "tagger.command", "tagger.base_url", "model.local_path", "notes",
+    "tagger.command", "tagger.base_url", "tagger.concurrency", "model.local_path", "notes",
 )  # fmt: skip
 
 
 def rows(compared: Compared) -> Iterator[list[str]]:
-    """The cells of each row: figures, their change with its 99 % margin, the bound, and the verdict."""
+    """The cells of each row: figures, their change and its range, the bound, and the verdict."""
     for stage in compared.populated:
         if stage.total:
             counts = [f"{stage.before}/{stage.total}", f"{stage.after}/{stage.total}"]
@@ -64,6 +69,8 @@ def good_lines(baseline: Baseline, after: Entry, compared: Compared) -> Iterator
     """What it was compared with, what changed around it, and what exceeds a bound without proof."""
     yield headline(baseline, compared)
     yield from (f"changed: {change}" for change in changes(baseline.entry, after))
+    if compared.untimed:
+        yield f"times are not compared: {compared.untimed}"
     yield from unproved(compared)
 
 
@@ -102,7 +109,7 @@ def headline(baseline: Baseline, compared: Compared) -> str:
     samples = f" x {compared.samples} samples" if compared.samples > 1 else ""
     return (
         f"compared with {one_line(baseline.name, 200)} ({before.verification.date_utc:%Y-%m-%d}, {version}): "
-        f"{compared.images} images{samples}"
+        f"{compared.images} {'image' if compared.images == 1 else 'images'}{samples}"
     )
 
 
@@ -115,19 +122,19 @@ def figure(value: float | None) -> str:
 
 def _changed(row: Row) -> tuple[str, str]:
     change = "" if row.change is None else f"{row.change:+.1%}"
-    if row.margin is None:
-        return change, "?" if change else ""
-    return change, f"{row.margin:.1%}" if change else figure(row.margin)
+    if row.low is None or row.high is None:
+        return change, ""
+    low, high = (f"{end:+.0%}" if change else f"{end:.2f}" for end in (row.low, row.high))
+    return change, f"{low}..{high}"
 
 
 def _told(row: Row, judged: Judged) -> str:
     if judged.finding is Finding.NOT_COMPARABLE:
         return f"{row.name}: {judged.bound} cannot be judged: the two were not timed alike"
-    change, margin = _changed(row)
+    change, sure = _changed(row)
     unit = f" {row.unit}" if row.unit else ""
     values = (
         f"{figure(row.before)} -> {figure(row.after)}{unit}" if row.before is not None else figure(row.after)
     )
-    spread = ", ".join(filter(None, (change, f"+-{margin}" if margin else "")))
-    verb = "breaks" if judged.finding is Finding.BREACH else "exceeds, within the noise,"
-    return f"{row.name} {values} ({spread}) {verb} {judged.bound}"
+    told = ", ".join(filter(None, (change, sure)))
+    return f"{row.name} {values}{f' ({told})' if told else ''} {VERBS[judged.finding].format(judged.bound)}"

@@ -8,10 +8,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.measurement import Measurement, read_measurements
+from pytest_setups.registry.entry import STAGES
 from pytest_setups.registry.parsing import EntryError
 from pytest_setups.regression.baseline import BaselineError, Gate, is_path, load_baseline
 from pytest_setups.report import comparison
-from pytest_setups.report.tables import STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -13,7 +13,7 @@ import pygal.style
 from markupsafe import Markup
 
 from pytest_setups.measurement import by_stage
-from pytest_setups.report.tables import STAGES
+from pytest_setups.registry.entry import STAGES
 from pytest_setups.safe import one_line
 
 if TYPE_CHECKING:

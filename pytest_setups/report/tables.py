@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from pytest_setups.registry.entry import STAGES
 from pytest_setups.safe import one_line, redact
 
 if TYPE_CHECKING:
@@ -19,10 +20,9 @@ if TYPE_CHECKING:
     from pytest_setups.registry.importing import Imported
     from pytest_setups.registry.validate import Fault
 
-STAGES: Final = ("caption", "keywords", "description")
 _COLORS: Final = {
     "success": "green", "failed": "red", "imported": "green", "refused": "red", "present": "yellow",
-    "ok": "green", "breach": "red", "not proved": "yellow", "not comparable": "red",
+    "ok": "green", "breach": "red", "not proved": "yellow", "not comparable": "red", "noise unknown": "red",
 }  # fmt: skip
 
 
