@@ -9,6 +9,7 @@ from pytest_setups.registry.entry import ImageRef
 from pytest_setups.registry.history import GitState
 from pytest_setups.registry.store import Registry, RegistryError
 from pytest_setups.regression.baseline import LATEST, BaselineError, Gate, latest_baseline, load_baseline
+from pytest_setups.regression.bounds import judge_times
 from pytest_setups.run import Standing, Verdict
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Comparing:
         unknown = ["tagger.models"] if self._settings.tagger_command else []
         allowed, entry = [*self._settings.baseline_allow, *unknown], self._expected()
         if self._settings.baseline == LATEST:
-            timed = any(bound.timed for bound in self._settings.fail_if)
+            timed = judge_times(self._settings.fail_if)
             self.baseline = latest_baseline(self._registry, entry, allowed, timed=timed)
         gate = self._gate()
         replace(gate, allowed=allowed).check(entry)

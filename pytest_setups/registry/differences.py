@@ -12,7 +12,8 @@ from pytest_setups.registry.store import RegistryError
 from pytest_setups.safe import one_line, redact, redact_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
 
     from pydantic import JsonValue
 
@@ -91,7 +92,7 @@ def obstacles(a: Entry, b: Entry) -> Iterator[Obstacle]:
         yield Obstacle(found.path.removeprefix("$."), found.a, found.b)
     if not deciding and a.fingerprint() != b.fingerprint():
         yield Obstacle("fingerprint", a.fingerprint(), b.fingerprint())
-    images_a, images_b = _images(a), _images(b)
+    images_a, images_b = images_of(a), images_of(b)
     if images_a != images_b or not images_a:
         yield Obstacle(
             "verification.images", _told_images(images_a, images_b), _told_images(images_b, images_a)
@@ -127,12 +128,18 @@ def history_of(registry: Registry, slug: str) -> list[tuple[str, Entry]]:
     rows = registry.rows().rows
     candidates = [row["slug"] for row in rows if (row["served_model_name"], row["backend"]) == alike]
     found = [
-        (name, other) for name, other in _load_all(registry, candidates) if other.fingerprint() == fingerprint
+        (name, other) for name, other in load_all(registry, candidates) if other.fingerprint() == fingerprint
     ]
-    return sorted(found, key=lambda pair: (pair[1].verification.date_utc, pair[0]))
+    return sorted(found, key=by_date)
 
 
-def _load_all(registry: Registry, slugs: list[str]) -> Iterator[tuple[str, Entry]]:
+def by_date(found: tuple[str, Entry]) -> tuple[datetime, str]:
+    """What sorts pairs of slug and entry by date, and of one date by slug."""
+    return found[1].verification.date_utc, found[0]
+
+
+def load_all(registry: Registry, slugs: Iterable[str]) -> Iterator[tuple[str, Entry]]:
+    """The entries of these slugs that can be read."""
     for slug in slugs:
         try:
             yield slug, registry.load(slug)
@@ -163,7 +170,8 @@ def _leaves(value: object, path: tuple[str | int, ...] = ()) -> dict[str, Any]:
     return {} if value is None or value == {} else {json_path(path): value}
 
 
-def _images(entry: Entry) -> dict[str, str | None]:
+def images_of(entry: Entry) -> dict[str, str | None]:
+    """The sha256 of each picture that an entry was made with, by name."""
     return {image.name: image.sha256 for image in entry.verification.images or ()}
 
 

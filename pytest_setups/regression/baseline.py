@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.measurement import Measurement, read_measurements
-from pytest_setups.registry.differences import Obstacle, obstacles, told
+from pytest_setups.registry.differences import Obstacle, by_date, images_of, load_all, obstacles, told
 from pytest_setups.registry.entry import STAGES, Entry
 from pytest_setups.registry.files import read_bounded
 from pytest_setups.registry.parsing import EntryError
 from pytest_setups.registry.store import Registry, RegistryError
+from pytest_setups.regression.bounds import judge_times
 from pytest_setups.regression.compare import Compared, compare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Collection, Iterable, Sequence
 
     from pytest_setups.regression.bounds import Bound
 
@@ -57,7 +57,10 @@ class Gate:
         Raises:
             BaselineError: it does not; the message names every difference that is not allowed.
         """
-        found = [one for one in self._obstacles(entry) if not one.timed or self._judges_time]
+        self._refuse(entry, self._obstacles(entry))
+
+    def _refuse(self, entry: Entry, met: Sequence[Obstacle]) -> None:
+        found = [one for one in met if not one.timed or judge_times(self.bounds)]
         if found:
             names = " ".join(f"{self.option} {one.name}" for one in found[:3])
             message = (
@@ -72,8 +75,9 @@ class Gate:
         Raises:
             BaselineError: the entries do not compare, or one lacks answers.
         """
-        self.check(entry)
-        same = _same_images(self.baseline.entry, entry)
+        found = self._obstacles(entry)
+        self._refuse(entry, found)
+        same = dict(images_of(self.baseline.entry).items() & images_of(entry).items()).keys()
         if not same:
             message = f"not comparable with {self.baseline.name}: the two have no picture in common"
             raise BaselineError(message)
@@ -83,12 +87,8 @@ class Gate:
         )
         _check_whole(self.baseline.name, same, before)
         _check_whole(name, same, after)
-        untimed = told([one for one in self._obstacles(entry) if one.timed])
+        untimed = told([one for one in found if one.timed])
         return compare(before, after, self.bounds, untimed=untimed)
-
-    @property
-    def _judges_time(self) -> bool:
-        return any(bound.timed for bound in self.bounds)
 
     def _obstacles(self, entry: Entry) -> list[Obstacle]:
         before = self.baseline.entry
@@ -130,11 +130,13 @@ def latest_baseline(
         BaselineError: there is none; the message says how the nearest entry differs.
     """
     try:
-        slugs = [str(row["slug"]) for row in registry.rows().rows if row["status"] == "success"]
+        slugs = registry.slugs()
     except RegistryError as error:
         raise BaselineError(str(error)) from None
     nearest: tuple[str, list[Obstacle]] | None = None
-    for slug, other in sorted(_readable(registry, slugs), key=_date, reverse=True):
+    for slug, other in sorted(load_all(registry, slugs), key=by_date, reverse=True):
+        if other.verification.status != "success":
+            continue
         found = [one for one in _unless_allowed(obstacles(other, entry), allowed) if timed or not one.timed]
         if found:
             nearest = (slug, found) if nearest is None or len(found) < len(nearest[1]) else nearest
@@ -149,30 +151,12 @@ def latest_baseline(
     raise BaselineError(message)
 
 
-def _readable(registry: Registry, slugs: Iterable[str]) -> Iterator[tuple[str, Entry]]:
-    for slug in slugs:
-        with contextlib.suppress(EntryError, RegistryError):
-            yield slug, registry.load(slug)
-
-
-def _date(found: tuple[str, Entry]) -> tuple[datetime, str]:
-    return found[1].verification.date_utc, found[0]
-
-
 def is_path(name: str) -> bool:
     """Whether a baseline is named by the path of its file, and not by its slug."""
     return name.endswith(".json") or "/" in name or "\\" in name
 
 
-def _same_images(before: Entry, after: Entry) -> set[str]:
-    """The names of the pictures that both entries were made with, byte for byte."""
-    old, new = (
-        {(image.name, image.sha256) for image in entry.verification.images or ()} for entry in (before, after)
-    )
-    return {name for name, _ in old & new}
-
-
-def _check_whole(name: str, images: set[str], measured: Sequence[Measurement]) -> None:
+def _check_whole(name: str, images: Collection[str], measured: Sequence[Measurement]) -> None:
     wanted = {(image, stage) for image in images for stage in STAGES}
     lacking = wanted - {(one.image, one.stage) for one in measured if one.sample == 1}
     if lacking:

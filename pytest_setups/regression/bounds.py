@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_setups.regression.figures import FIGURES, Figure, Worse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _SPEC: Final = re.compile(r"(?P<name>[a-z0-9_.]+)\s*:\s*(?P<limits>.+)")
 _LIMIT: Final = re.compile(r"(?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*(?P<unit>%|ms|s)?")
@@ -43,6 +43,11 @@ class Bound:
             return self.level
         allowance = max(self.relative * before, self.absolute)
         return before + allowance if self.rising else before - allowance
+
+
+def judge_times(bounds: Iterable[Bound]) -> bool:
+    """Whether any of these bounds judges times."""
+    return any(bound.timed for bound in bounds)
 
 
 def parse_bound(text: str) -> Bound:

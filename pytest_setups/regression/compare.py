@@ -121,7 +121,8 @@ def compare(
         for name, found in cells.items()
         if found
     ]
-    lost = {name for name, figure in FIGURES.items() if len(figure.cells(before, before)) > len(cells[name])}
+    judged = {name for one in wanted for name in one.names}
+    lost = {name for name in judged if len(FIGURES[name].cells(before, before)) > len(cells[name])}
     return Compared(
         images=len({image for image, _ in common}),
         samples=len({sample for _, sample in common}),

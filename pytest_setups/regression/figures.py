@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from pytest_setups.measurement import image_seconds, percentile
 from pytest_setups.registry.entry import STAGES
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pytest_setups.measurement import ImageSample, Measurement
 
+Found = TypeVar("Found")
 IMAGE: Final = "image"
 LEAST_S: Final = 1e-9
 """Seconds; less was not measured."""
@@ -114,6 +115,12 @@ def _paired(
         {(m.image, m.sample): found for m in measured if m.stage == stage and (found := value(m))}
         for measured in (before, after)
     )
+    return _joined(old, new)
+
+
+def _joined(
+    old: Mapping[ImageSample, Found], new: Mapping[ImageSample, Found]
+) -> dict[ImageSample, tuple[Found, Found]]:
     return {place: (old[place], new[place]) for place in old if place in new}
 
 
@@ -122,7 +129,7 @@ def _whole_images(before: Sequence[Measurement], after: Sequence[Measurement]) -
         {place: value for place, seconds in image_seconds(measured).items() if (value := _time(seconds))}
         for measured in (before, after)
     )
-    return {place: (old[place], new[place]) for place in old if place in new}
+    return _joined(old, new)
 
 
 def _fastest(stage: str, before: Sequence[Measurement], after: Sequence[Measurement]) -> Cells:
@@ -151,7 +158,7 @@ def _likeness(
         {(m.image, m.sample): m for m in measured if m.stage == stage and m.text and _is_whole(m)}
         for measured in (before, after)
     )
-    return {place: (Value(1.0), Value(like(old[place], new[place]))) for place in old if place in new}
+    return {place: (Value(1.0), Value(like(*pair))) for place, pair in _joined(old, new).items()}
 
 
 def _is_whole(found: Measurement) -> bool:

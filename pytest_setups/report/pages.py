@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.measurement import Measurement, read_measurements
+from pytest_setups.registry.differences import by_date
 from pytest_setups.registry.entry import STAGES
 from pytest_setups.registry.parsing import EntryError
 from pytest_setups.regression.baseline import BaselineError, Gate, is_path, load_baseline
@@ -162,7 +163,7 @@ def site_data(registry: Registry, pictures: Mapping[str, Path]) -> SiteData:
         else:
             histories[loaded[slug].fingerprint()].append((slug, loaded[slug]))
     for history in histories.values():
-        history.sort(key=lambda pair: (pair[1].verification.date_utc, pair[0]))
+        history.sort(key=by_date)
     pages = {
         slug: entry_data(registry, slug, entry, pictures=pictures, history=histories[entry.fingerprint()])
         for slug, entry in loaded.items()
