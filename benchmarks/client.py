@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from pytest_setups.serving.process import free_port
-from pytest_setups.tagging.ahead import Ahead, InOrder
-from pytest_setups.tagging.client import Client
+from pytest_setups.api.client import Client
+from pytest_setups.serving.processes.server_process import free_port
 from pytest_setups.tagging.images import Prepared, Sample, encode
+from pytest_setups.tagging.prefetch import Ahead, InOrder
 from pytest_setups.tagging.stages import Stage, load_prompts
 from pytest_setups.tagging.tagger import Request, ServedTagger
 

@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups import demo
-from pytest_setups.measurement import Measurement
+from pytest_setups.api.client import Client
 from pytest_setups.registry.entry import STAGES
+from pytest_setups.registry.measurement import Measurement
 from pytest_setups.regression.bounds import parse_bound
-from pytest_setups.regression.compare import Finding, judge
+from pytest_setups.regression.comparison import Finding, judge
 from pytest_setups.regression.figures import FIGURES
-from pytest_setups.serving.process import free_port
+from pytest_setups.serving.processes.server_process import free_port
 from pytest_setups.serving.server import wait_until_ready
-from pytest_setups.tagging.ahead import InOrder
-from pytest_setups.tagging.client import Client
 from pytest_setups.tagging.images import Sample, find_samples
+from pytest_setups.tagging.prefetch import InOrder
 from pytest_setups.tagging.stages import Stage, load_prompts
 from pytest_setups.tagging.tagger import Request, ServedTagger
 

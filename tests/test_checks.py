@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pytest_setups.tagging.checks import CHECKS, Output, failures
-from pytest_setups.tagging.client import Reply
+from pytest_setups.api.client import Reply
+from pytest_setups.checks.output_checks import CHECKS, Output, failures
 from pytest_setups.tagging.stages import Stage, load_prompts, parse_keywords
 
 PROMPTS = load_prompts("default")

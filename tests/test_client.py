@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytest_setups.tagging.client import Client, FaultKind, ServerError
+from pytest_setups.api.client import Client, FaultKind, ServerError
 from tests.servers.scripted import Ask, Reply, Scripted, completion, events, serve
 
 BODY = b'{"messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]}'

@@ -8,7 +8,7 @@ import shlex
 
 import pytest
 
-from pytest_setups.serving.command import parse_command
+from pytest_setups.serving.command_line.launch_command import parse_command
 
 LAUNCH_OF_1_0 = (
     "nohup uv run vllm serve ~/ai-models/weights/existing/Qwen2.5-VL-7B-Instruct-AWQ "

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from pytest_setups.measurement import Measurement
 from pytest_setups.registry.entry import STAGES, Entry, Results, StageName
+from pytest_setups.registry.measurement import Measurement
 from pytest_setups.registry.store import Registry
 from pytest_setups.regression.bounds import parse_bound
-from pytest_setups.regression.compare import Compared, Finding, compare
+from pytest_setups.regression.comparison import Compared, Finding, compare
+from pytest_setups.regression.similarity import keyword_overlap, word_similarity
 from pytest_setups.regression.statistics import spread, t_quantile
-from pytest_setups.regression.texts import keyword_overlap, word_similarity
 from tests.recorders import setup
 from tests.test_registry_cli import Command, setups  # noqa: F401  # a fixture
 

@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from pytest_setups.serving.environment import packages_of, server_environment
-from pytest_setups.serving.gpus import gpu_environment
+from pytest_setups.serving.local.environment import packages_of, server_environment
+from pytest_setups.serving.local.gpus import gpu_environment
 from tests.conftest import Run, entries, no_traceback_of_ours
 
 COMMAND = str(Path(sys.executable).with_name("pytest-setups"))

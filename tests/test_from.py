@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_setups import Registry
-from pytest_setups.serving.process import free_port
+from pytest_setups.serving.processes.server_process import free_port
 from tests.conftest import entries, no_traceback_of_ours
 from tests.servers import standalone
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from pytest_setups.serving.process import free_port
+from pytest_setups.serving.processes.server_process import free_port
 from tests.conftest import entries, no_traceback_of_ours
 from tests.servers import standalone
 

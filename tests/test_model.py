@@ -11,10 +11,10 @@ import pytest
 from pytest_setups import demo
 from pytest_setups.registry.entry import Entry
 from pytest_setups.serving.backends import Identity
-from pytest_setups.serving.command import parse_command
-from pytest_setups.serving.gguf import GgufError, read_general
-from pytest_setups.serving.listening import Listener
-from pytest_setups.serving.model import ModelFacts, model_facts
+from pytest_setups.serving.command_line.launch_command import parse_command
+from pytest_setups.serving.local.gguf import GgufError, read_general
+from pytest_setups.serving.local.listener import Listener
+from pytest_setups.serving.local.model_files import ModelFacts, model_facts
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_setups.options import OPTIONS
+from pytest_setups.config.options import OPTIONS
 from tests.conftest import Run, draw, entries
 from tests.servers.scripted import Scripted, as_json, models
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_setups.serving.listening import Listener, NotFoundError, find_listener
-from pytest_setups.serving.process import ServerProcess, free_port
+from pytest_setups.api.client import Client
+from pytest_setups.serving.local.listener import Listener, NotFoundError, find_listener
+from pytest_setups.serving.processes.server_process import ServerProcess, free_port
 from pytest_setups.serving.server import wait_until_ready
-from pytest_setups.tagging.client import Client
 from tests.conftest import entries
 from tests.servers import standalone
 

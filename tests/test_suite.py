@@ -206,5 +206,8 @@ def test_idle_imports_only_pytest_and_the_standard_library(project: pytest.Pytes
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=project.path, capture_output=True, text=True, check=True
     )
-    modules = "['pytest_setups', 'pytest_setups.hooks', 'pytest_setups.options', 'pytest_setups.plugin']"
+    modules = [
+        *("pytest_setups", "pytest_setups.config", "pytest_setups.config.options"),
+        *("pytest_setups.plugin", "pytest_setups.plugin.hookspecs"),
+    ]
     assert done.stdout.splitlines()[-1].endswith(f"set() {modules}"), done.stdout

@@ -6,10 +6,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_setups.redaction import one_line, redact, redact_json
 from pytest_setups.registry.entry import STAGES
 from pytest_setups.registry.parsing import EntryError, json_path
 from pytest_setups.registry.store import RegistryError
-from pytest_setups.safe import one_line, redact, redact_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -23,8 +23,8 @@ from pydantic import (
     field_validator,
 )
 
+from pytest_setups.redaction import one_line
 from pytest_setups.registry.parsing import EntryError, canonical_json, faults, parse_json
-from pytest_setups.safe import one_line
 
 SCHEMA_VERSION: Final = "1.1"
 VERSION_PATTERN: Final = r"1(\.[0-9]+)?"

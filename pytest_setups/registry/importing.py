@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from pytest_setups.redaction import redact
 from pytest_setups.registry.entry import Entry
 from pytest_setups.registry.files import read_bounded, write_exclusive
 from pytest_setups.registry.parsing import EntryError
 from pytest_setups.registry.results import MAX_RESULTS_BYTES, results_faults
 from pytest_setups.registry.store import SLUG, RegistryError, make_slug, why
-from pytest_setups.safe import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

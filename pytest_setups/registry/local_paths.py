@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pytest_setups.redaction import one_line
 from pytest_setups.registry.parsing import json_path
-from pytest_setups.safe import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

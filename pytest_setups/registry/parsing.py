@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic_core import from_json
 
-from pytest_setups.safe import one_line
+from pytest_setups.redaction import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

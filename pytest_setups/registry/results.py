@@ -8,9 +8,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_setups.redaction import one_line
 from pytest_setups.registry.files import open_regular
 from pytest_setups.registry.parsing import EntryError, parse_json
-from pytest_setups.safe import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Entry
 from pytest_setups.registry.files import read_bounded
 from pytest_setups.registry.history import EntryHistory, entry_history
@@ -16,7 +17,6 @@ from pytest_setups.registry.local_paths import missing_paths
 from pytest_setups.registry.parsing import EntryError, parse_json
 from pytest_setups.registry.results import results_faults
 from pytest_setups.registry.store import SLUG, Registry, RegistryError
-from pytest_setups.safe import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_setups.measurement import Measurement, read_measurements
 from pytest_setups.registry.differences import Obstacle, by_date, images_of, load_all, obstacles, told
 from pytest_setups.registry.entry import STAGES, Entry
 from pytest_setups.registry.files import read_bounded
+from pytest_setups.registry.measurement import Measurement, read_measurements
 from pytest_setups.registry.parsing import EntryError
 from pytest_setups.registry.store import Registry, RegistryError
 from pytest_setups.regression.bounds import judge_times
-from pytest_setups.regression.compare import Compared, compare
+from pytest_setups.regression.comparison import Compared, compare
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

@@ -9,15 +9,15 @@ from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from pytest_setups.measurement import image_seconds, percentile
 from pytest_setups.registry.entry import STAGES
+from pytest_setups.registry.measurement import image_seconds, percentile
+from pytest_setups.regression.similarity import keyword_overlap, word_similarity
 from pytest_setups.regression.statistics import ENOUGH_SAMPLES
-from pytest_setups.regression.texts import keyword_overlap, word_similarity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pytest_setups.measurement import ImageSample, Measurement
+    from pytest_setups.registry.measurement import ImageSample, Measurement
 
 Found = TypeVar("Found")
 IMAGE: Final = "image"

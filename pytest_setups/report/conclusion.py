@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_setups.safe import one_line
+from pytest_setups.redaction import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_setups.comparing import Comparing
-    from pytest_setups.run import Run, Verdict
+    from pytest_setups.run.baseline_gate import Comparing
+    from pytest_setups.run.collector import Run, Verdict
 
 OutcomeLine = tuple[str, bool]
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_setups.report import comparison, terminal
+from pytest_setups.report import comparison_text, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pytest_setups.measurement import Measurement
+    from pytest_setups.registry.measurement import Measurement
     from pytest_setups.report.conclusion import Conclusion
 
 SUMMARY_BYTES: Final = 1024 * 1024
@@ -100,10 +100,10 @@ def _markdown(conclusion: Conclusion) -> Iterator[str]:
     if conclusion.comparing.compared is not None:
         yield "\n### Against the baseline\n\n"
         yield from _table(
-            comparison.COLUMNS,
+            comparison_text.COLUMNS,
             [
                 [_code(conclusion, cell) for cell in row]
-                for row in comparison.rows(conclusion.comparing.compared)
+                for row in comparison_text.rows(conclusion.comparing.compared)
             ],
             right=True,
         )

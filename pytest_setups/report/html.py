@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from pytest_setups.redaction import printable, redact
 from pytest_setups.registry.entry import STAGES
 from pytest_setups.registry.files import replace
 from pytest_setups.report import plots
-from pytest_setups.report.comparison import COLUMNS
-from pytest_setups.safe import printable, redact
+from pytest_setups.report.comparison_text import COLUMNS
 
 if TYPE_CHECKING:
     from pytest_setups.report.pages import ReportData, SiteData

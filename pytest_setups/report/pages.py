@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from pytest_setups.measurement import Measurement, read_measurements
 from pytest_setups.registry.differences import by_date
 from pytest_setups.registry.entry import STAGES
+from pytest_setups.registry.measurement import Measurement, read_measurements
 from pytest_setups.registry.parsing import EntryError
 from pytest_setups.regression.baseline import BaselineError, Gate, is_path, load_baseline
-from pytest_setups.report import comparison
+from pytest_setups.report import comparison_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from pytest_setups.registry.entry import Entry
     from pytest_setups.registry.store import Registry
     from pytest_setups.regression.baseline import Baseline
-    from pytest_setups.regression.compare import Compared
+    from pytest_setups.regression.comparison import Compared
 
 THUMBNAIL_EDGE: Final = 320
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedRow:
-    """One row of a comparison, its cells as `comparison.COLUMNS`; ``good`` is None where it is not judged."""
+    """One row of a comparison, its cells as `comparison_text.COLUMNS`; ``good`` is None if not judged."""
 
     cells: Sequence[str]
     good: bool | None = None
@@ -97,10 +97,12 @@ def with_comparison(data: ReportData, baseline: Baseline, compared: Compared) ->
     """The page with the comparison with a baseline."""
     return replace(
         data,
-        baseline=comparison.headline(baseline, compared),
-        comparison=[ComparedRow(cells, comparison.is_good(cells[-1])) for cells in comparison.rows(compared)],
+        baseline=comparison_text.headline(baseline, compared),
+        comparison=[
+            ComparedRow(cells, comparison_text.is_good(cells[-1])) for cells in comparison_text.rows(compared)
+        ],
         before=baseline.measurements,
-        changes=comparison.changes(baseline.entry, data.entry),
+        changes=comparison_text.changes(baseline.entry, data.entry),
     )
 
 

@@ -12,15 +12,15 @@ import pygal
 import pygal.style
 from markupsafe import Markup
 
-from pytest_setups.measurement import by_stage
+from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import STAGES
-from pytest_setups.safe import one_line
+from pytest_setups.registry.measurement import by_stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_setups.measurement import Measurement
     from pytest_setups.registry.entry import Entry
+    from pytest_setups.registry.measurement import Measurement
 
 # pygal's finder for its plug-ins has no find_spec, of which Python 3.11 warns at every import that fails.
 sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]

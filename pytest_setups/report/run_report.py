@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_setups.report.conclusion import Conclusion
-    from pytest_setups.run import Run, Verdict
+    from pytest_setups.run.collector import Run, Verdict
 
 __all__ = ["ReportError", "write"]
 

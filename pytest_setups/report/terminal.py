@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_setups.measurement import by_stage, image_performance, image_seconds, stage_performance
-from pytest_setups.safe import one_line, redact, redact_url
+from pytest_setups.redaction import one_line, redact, redact_url
+from pytest_setups.registry.measurement import by_stage, image_performance, image_seconds, stage_performance
 from pytest_setups.tagging.stages import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_setups.measurement import Measurement, TaggerEvidence
-    from pytest_setups.session import Session
+    from pytest_setups.registry.measurement import Measurement, TaggerEvidence
+    from pytest_setups.run.connection import Session
 
 COLUMNS = ("stage", "n", "failed", "mean s", "p50 s", "p95 s", "max s", "TTFT s", "tokens/s")
 

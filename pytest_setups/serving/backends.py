@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_setups.safe import one_line, printable
-from pytest_setups.tagging.client import ServerError
+from pytest_setups.api.client import ServerError
+from pytest_setups.redaction import one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_setups.tagging.client import Answer, Client
+    from pytest_setups.api.client import Answer, Client
 
 PROBE_TIMEOUT_S: Final = 5.0
 UNKNOWN: Final = "openai"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from pytest_setups.safe import redact
-from pytest_setups.serving.command import Command, parse_command
-from pytest_setups.serving.listening import Listener, NotFoundError, find_listener
-from pytest_setups.serving.model import ModelFacts, model_facts
+from pytest_setups.redaction import redact
+from pytest_setups.serving.command_line.launch_command import Command, parse_command
+from pytest_setups.serving.local.listener import Listener, NotFoundError, find_listener
+from pytest_setups.serving.local.model_files import ModelFacts, model_facts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from pytest_setups.safe import HIDDEN, redact, redact_url
-from pytest_setups.serving.command import Command, parse_command
-from pytest_setups.serving.listening import address, is_local, is_relevant, who_listens
-from pytest_setups.serving.process import LaunchError, ServerProcess, StartError
+from pytest_setups.api.client import ServerError
+from pytest_setups.redaction import HIDDEN, redact, redact_url
+from pytest_setups.serving.command_line.launch_command import Command, parse_command
+from pytest_setups.serving.local.listener import address, is_local, is_relevant, who_listens
+from pytest_setups.serving.processes.server_process import LaunchError, ServerProcess, StartError
 from pytest_setups.serving.server import wait_until_ready
-from pytest_setups.tagging.client import ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pytest_setups.tagging.client import Client
+    from pytest_setups.api.client import Client
 
 _CONNECT_S: Final = 1.0
 

@@ -6,16 +6,16 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_setups.safe import one_line, printable, redact_url
+from pytest_setups.api.client import FaultKind, ServerError, server_root
+from pytest_setups.redaction import one_line, printable, redact_url
 from pytest_setups.serving.backends import Identity, identify
-from pytest_setups.tagging.client import FaultKind, ServerError, server_root
 from pytest_setups.tagging.images import control_pictures
 from pytest_setups.tagging.stages import Stage, encode_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pytest_setups.tagging.client import Answer, Client
+    from pytest_setups.api.client import Answer, Client
 
 FIRST_CONTACT_S: Final = 10.0
 READY_POLL_S: Final = 0.25

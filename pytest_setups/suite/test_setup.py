@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_setups.tagging.stages import Stage
 
 if TYPE_CHECKING:
-    from pytest_setups.suite.asking import Asking
+    from pytest_setups.plugin.steps import Asking
     from pytest_setups.tagging.images import Sample
 
 

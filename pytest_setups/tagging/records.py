@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from pytest_setups.safe import HIDDEN, one_line, printable, redact
+from pytest_setups.redaction import HIDDEN, one_line, printable, redact
 from pytest_setups.tagging.stages import Keywords, Stage, as_keywords
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-from pytest_setups.safe import one_line
+from pytest_setups.redaction import one_line
 from pytest_setups.tagging.images import MIME
 
 if TYPE_CHECKING:

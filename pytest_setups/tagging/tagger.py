@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from pytest_setups.tagging.checks import TAGGER_CHECK, Failure, Output, failures, without_reasoning
-from pytest_setups.tagging.client import ServerError
+from pytest_setups.api.client import ServerError
+from pytest_setups.checks.output_checks import TAGGER_CHECK, Failure, Output, failures, without_reasoning
 from pytest_setups.tagging.images import ImageError, Prepared, Sample, prepare
 from pytest_setups.tagging.stages import Stage, encode_request, parse_keywords
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_setups.tagging.client import Client
+    from pytest_setups.api.client import Client
     from pytest_setups.tagging.stages import Prompts
 
 

@@ -10,9 +10,9 @@ from importlib.util import find_spec
 import pytest
 
 from pytest_setups import demo
-from pytest_setups.serving.process import ServerProcess, free_port
+from pytest_setups.api.client import Client
+from pytest_setups.serving.processes.server_process import ServerProcess, free_port
 from pytest_setups.serving.server import wait_until_ready
-from pytest_setups.tagging.client import Client
 
 
 def need_llama_cpp() -> None:

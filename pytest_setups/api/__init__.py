@@ -1,0 +1,1 @@
+"""An OpenAI-compatible server over HTTP; knows nothing of pictures or setups."""

@@ -1,0 +1,1 @@
+"""Checks: named reasons why an output is not populated."""

@@ -1,0 +1,157 @@
+"""What the command line shows of a registry. Text of entries is made printable and is never markup."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from pytest_setups.redaction import one_line, redact
+from pytest_setups.registry.entry import STAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pytest_setups.registry.differences import Comparison
+    from pytest_setups.registry.entry import Entry
+    from pytest_setups.registry.importing import Imported
+    from pytest_setups.registry.validate import Fault
+
+_COLORS: Final = {
+    "success": "green", "failed": "red", "imported": "green", "refused": "red", "present": "yellow",
+    "ok": "green", "breach": "red", "not proved": "yellow", "not comparable": "red", "noise unknown": "red",
+}  # fmt: skip
+
+
+def cell(value: object, style: str = "", limit: int = 300) -> Text:
+    """A value as a terminal can show it: one line, no control characters, no secrets, no markup."""
+    text = value if isinstance(value, str) else _written(value)
+    return Text(one_line(redact(text), limit), style=style or _COLORS.get(text, ""), overflow="fold")
+
+
+def entries_table(rows: Iterable[dict[str, Any]]) -> Table:
+    """The rows of the index."""
+    table = _table("slug", "status", "server", "date", "s/image", "model")
+    for row in rows:
+        table.add_row(
+            cell(row["slug"], "bold"),
+            cell(row["status"]),
+            cell(f"{row['backend']} {row['version'] or ''}".strip()),
+            cell(str(row["date_utc"])[:10]),
+            _seconds(row["avg_latency_s"]),
+            cell(row["model_repo"] or row["served_model_name"]),
+        )
+    return table
+
+
+def entry_table(slug: str, entry: Entry) -> Table:
+    """Everything that an entry says except the stages, one field a row."""
+    table = _table("field", "value", show_header=False)
+    table.columns[0].style = "cyan"
+    table.add_row(cell("slug"), cell(slug, "bold"))
+    document = entry.model_dump(mode="json", exclude_none=True, exclude={"performance": {"stages"}})
+    for path, value in _fields(document):
+        table.add_row(cell(path), cell(value, limit=2000))
+    table.add_row(cell("fingerprint"), cell(entry.fingerprint()))
+    return table
+
+
+def stages_table(entry: Entry) -> Table:
+    """The latencies of each stage."""
+    table = _table("stage", "answers", "mean s", "p50 s", "p95 s", "max s", "first token p50 s", "tokens/s")
+    for stage, found in (entry.performance.stages or {}).items():
+        seconds = (found.mean_s, found.p50_s, found.p95_s, found.max_s, found.ttft_p50_s)
+        rate = _figure(found.output_tokens_per_s, ".1f")
+        table.add_row(cell(stage), cell(found.n), *(_seconds(value) for value in seconds), rate)
+    return table
+
+
+def differences_table(found: Comparison, slugs: tuple[str, str]) -> Table:
+    """The fields that differ; those that decide behaviour are marked."""
+    table = _table("setting", *slugs)
+    for difference in found.differences:
+        name = difference.path.removeprefix("$.")
+        label = cell(f"{name} *", "bold") if difference.decides else cell(name)
+        table.add_row(label, cell(difference.a), cell(difference.b))
+    return table
+
+
+def outcomes_table(found: Comparison, slugs: tuple[str, str]) -> Table:
+    """Outcomes side by side."""
+    table = _table("outcome", *slugs, "change")
+    for outcome in found.outcomes:
+        change = _figure(outcome.change, "+.1%")
+        table.add_row(cell(outcome.name), cell(outcome.a), cell(outcome.b), change)
+    return table
+
+
+def history_table(entries: Iterable[tuple[str, Entry]], asked: str) -> Table:
+    """One setup over time: mean seconds an image, median seconds a stage; the entry asked for is bold."""
+    table = _table("date", "version", "status", "s/image", *STAGES, "slug")
+    for slug, entry in entries:
+        stages = entry.performance.stages or {}
+        medians = (stages[stage].p50_s if stage in stages else None for stage in STAGES)
+        table.add_row(
+            cell(f"{entry.verification.date_utc:%Y-%m-%d}"),
+            cell(entry.server.version),
+            cell(entry.verification.status),
+            _seconds(entry.performance.avg_latency_s),
+            *(_seconds(median) for median in medians),
+            cell(slug, "bold" if slug == asked else ""),
+        )
+    return table
+
+
+def compared_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Figures before and after."""
+    table = _table(*columns)
+    for first, *rest, verdict in rows:
+        figures = (Text(figure, justify="right") for figure in rest)
+        table.add_row(cell(first), *figures, cell(verdict))
+    return table
+
+
+def fault_lines(faults: Iterable[Fault]) -> Text:
+    """One line a fault, after the name of its file."""
+    return Text("\n").join(cell(str(fault), limit=1000) for fault in faults)
+
+
+def imports_table(found: Iterable[Imported]) -> Table:
+    """What became of each file."""
+    table = _table("file", "outcome", "slug", "why")
+    for one in found:
+        table.add_row(cell(str(one.source)), cell(one.outcome), cell(one.slug), cell(one.message, limit=600))
+    return table
+
+
+def _table(*columns: str, show_header: bool = True) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_header=show_header, pad_edge=False, collapse_padding=True)
+    for column in columns:
+        table.add_column(cell(column), overflow="fold")
+    return table
+
+
+def _fields(value: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Fields by dotted name; lists stay whole."""
+    for name, child in value.items():
+        if isinstance(child, dict):
+            yield from _fields(child, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", child
+
+
+def _written(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+
+
+def _seconds(value: object) -> Text:
+    return _figure(value, ".3f")
+
+
+def _figure(value: object, form: str) -> Text:
+    return Text(format(value, form) if isinstance(value, int | float) else "", justify="right")

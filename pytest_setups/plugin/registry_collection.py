@@ -1,0 +1,241 @@
+"""The registry as tests: `pytest registry/` checks every entry, results file and the index.
+
+Only the given paths, or the ini key ``setup_collect_registry``, bring a registry in; what reads it is
+imported when the first check runs.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from pytest_setups.config import options
+from pytest_setups.redaction import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from _pytest._code.code import ExceptionInfo, TerminalRepr
+
+    from pytest_setups.registry.entry import Entry
+    from pytest_setups.registry.history import EntryHistory
+    from pytest_setups.registry.store import Registry
+
+INDEX: Final = "index.json"
+ENTRIES: Final = "entries"
+RESULTS: Final = "results"
+_ASKED: Final = pytest.StashKey[dict[Path, bool]]()
+_HISTORIES: Final = pytest.StashKey[dict[Path, "EntryHistory"]]()
+_NAMED: Final = pytest.StashKey[dict[Path, set[str]]]()
+
+
+class Faulty(Exception):  # noqa: N818  # not an error of ours: what a check found
+    """A check found faults; ``args`` holds one line each."""
+
+
+def file_of(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """The collector of a file, when it is part of a registry that was asked for."""
+    if path.name == INDEX and _is_asked(path.parent, parent.config):
+        return IndexFile.from_parent(parent, path=path)
+    if not _is_asked(path.parent.parent, parent.config):
+        return None
+    if path.parent.name == ENTRIES and path.suffix == ".json":
+        return EntryFile.from_parent(parent, path=path)
+    if path.parent.name == RESULTS and path.suffix == ".jsonl":
+        return ResultsFile.from_parent(parent, path=path)
+    return None
+
+
+def folder_of(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """The collector of a registry's folder whose index is missing, which must be told."""
+    missing = not (path / INDEX).exists() and not (path / "__init__.py").exists()
+    return (
+        RegistryFolder.from_parent(parent, path=path) if missing and _is_asked(path, parent.config) else None
+    )
+
+
+def _is_asked(root: Path, config: pytest.Config) -> bool:
+    known = config.stash.setdefault(_ASKED, {})
+    if root not in known:
+        asked = _is_given(root, config) or options.switched_on(config, "collect-registry")
+        known[root] = asked and _is_registry(root)
+    return known[root]
+
+
+def _is_given(root: Path, config: pytest.Config) -> bool:
+    folder = config.invocation_params.dir
+    given = (Path(os.path.normpath(folder / argument.partition("::")[0])) for argument in config.args)
+    return any(path.is_relative_to(root) for path in given)
+
+
+def _is_registry(root: Path) -> bool:
+    """Whether the folder is a registry, and not something else of that name."""
+    if next((root / ENTRIES).glob("*.json"), None) is not None:
+        return True
+    try:
+        with (root / INDEX).open("rb") as index:
+            return b'"entries"' in index.read(4096)
+    except OSError:
+        return False
+
+
+class RegistryFolder(pytest.Directory):
+    """A registry without an index."""
+
+    def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
+        """What is there, and the index that should be."""
+        yield from pytest.Dir.from_parent(self, path=self.path).collect()
+        yield IndexFile.from_parent(self, path=self.path / INDEX)
+
+
+class IndexFile(pytest.File):
+    """The index, and with it what git says of entries that are gone."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """One item for each check."""
+        yield Check.of(self, self.path.parent, index)
+        yield Check.of(self, self.path.parent, unchanged)
+
+
+class EntryFile(pytest.File):
+    """An entry."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """One item for each check; a file that is not named like an entry gets no further than that."""
+        from pytest_setups.registry.store import SLUG  # noqa: PLC0415  # imports pydantic
+
+        more = (paths,) if options.switched_on(self.config, "check-paths") else ()
+        is_named = SLUG.fullmatch(self.path.stem) is not None
+        checks = (schema, results, unchanged, *more) if is_named else (schema,)
+        yield from (Check.of(self, self.path.parent.parent, check) for check in checks)
+
+
+class ResultsFile(pytest.File):
+    """A results file; that it agrees with its entry is a check of the entry."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """One item."""
+        yield Check.of(self, self.path.parent.parent, named)
+
+
+class Check(pytest.Item):
+    """One check of one file."""
+
+    def __init__(self, *, root: Path, check: Callable[[Check], list[str]], **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(**kwargs)
+        self.root = root
+        self._check = check
+
+    @classmethod
+    def of(cls, parent: pytest.File, root: Path, check: Callable[[Check], list[str]]) -> Check:
+        """The item of a check, which is named after its function."""
+        item: Check = cls.from_parent(parent, name=check.__name__, root=root, check=check)
+        return item
+
+    @property
+    def registry(self) -> Registry:
+        """The registry that the file is part of."""
+        from pytest_setups.registry.store import Registry  # noqa: PLC0415  # imports pydantic
+
+        return Registry(self.root)
+
+    def runtest(self) -> None:
+        """Fail with what the check finds."""
+        found = self._check(self)
+        if found:
+            raise Faulty(*found)
+
+    def repr_failure(self, excinfo: ExceptionInfo[BaseException]) -> str | TerminalRepr:  # type: ignore[override]
+        """One line a fault, after the name of the file."""
+        from pytest_setups.registry.parsing import EntryError  # noqa: PLC0415
+        from pytest_setups.registry.store import RegistryError  # noqa: PLC0415
+
+        if isinstance(excinfo.value, Faulty | EntryError | RegistryError):
+            file = one_line(os.path.relpath(self.path, self.config.invocation_params.dir))
+            return "\n".join(f"{file}: {fault}" for fault in excinfo.value.args)
+        return super().repr_failure(excinfo)
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        """Where the check stands in reports."""
+        return self.path, None, self.name
+
+
+def schema(item: Check) -> list[str]:
+    """The entry is one that the models can read."""
+    from pytest_setups.registry.validate import schema_faults  # noqa: PLC0415
+
+    return schema_faults(item.registry, item.path.name)
+
+
+def results(item: Check) -> list[str]:
+    """The results file is there, whole, and agrees with the entry."""
+    from pytest_setups.registry.results import results_faults  # noqa: PLC0415
+
+    entry = _entry(item)
+    if entry.verification.results is None:
+        pytest.skip("the entry names no results file")
+    return results_faults(item.root, entry)
+
+
+def paths(item: Check) -> list[str]:
+    """The local paths that the entry names are on this machine."""
+    from pytest_setups.registry.local_paths import local_paths, missing_paths  # noqa: PLC0415
+
+    entry = _entry(item)
+    if not any(local_paths(entry)):
+        pytest.skip("the entry names no local path")
+    return missing_paths(entry)
+
+
+def index(item: Check) -> list[str]:
+    """The rows of the index agree with the entries."""
+    from pytest_setups.registry.validate import index_faults  # noqa: PLC0415
+
+    return index_faults(item.registry, item.registry.rows().rows)
+
+
+def named(item: Check) -> list[str]:
+    """An entry names the results file."""
+    from pytest_setups.registry.validate import UNCLAIMED, named_results  # noqa: PLC0415
+
+    known = item.config.stash.setdefault(_NAMED, {})
+    if item.root not in known:
+        known[item.root] = named_results(item.registry)
+    return [] if item.path.name in known[item.root] else [UNCLAIMED]
+
+
+def unchanged(item: Check) -> list[str]:
+    """Git knows of no edit since the commit that added the entry; for the index, of no entry that is gone."""
+    history = _history(item)
+    if item.path.name == INDEX:
+        gone = {name for name in history.faults if not (item.root / ENTRIES / name).exists()}
+        found = [f"{ENTRIES}/{name}: {history.faults[name]}" for name in sorted(gone)]
+    else:
+        found = [history.faults[item.path.name]] if item.path.name in history.faults else []
+    if not found and history.reason:
+        pytest.skip(f"whether entries were edited: {history.reason}")
+    if not found and item.path.name != INDEX and item.path.name not in history.committed:
+        pytest.skip("not committed yet: there is nothing to compare with")
+    return found
+
+
+def _entry(item: Check) -> Entry:
+    from pytest_setups.registry.parsing import EntryError  # noqa: PLC0415
+    from pytest_setups.registry.store import RegistryError  # noqa: PLC0415
+
+    try:
+        return item.registry.load(item.path.stem)
+    except (EntryError, RegistryError):
+        pytest.skip("the entry cannot be read: see ::schema")
+
+
+def _history(item: Check) -> EntryHistory:
+    from pytest_setups.registry.history import entry_history  # noqa: PLC0415
+
+    known = item.config.stash.setdefault(_HISTORIES, {})
+    if item.root not in known:
+        known[item.root] = entry_history(item.root / ENTRIES)
+    return known[item.root]

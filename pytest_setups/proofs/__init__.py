@@ -1,0 +1,1 @@
+"""Proofs: experiments with the server itself, and their evidence."""

@@ -1,0 +1,1 @@
+"""A run: its connection, what it collects, its verdict and its result."""

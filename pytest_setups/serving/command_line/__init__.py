@@ -1,0 +1,1 @@
+"""Launch commands: reading them, their programs and flags."""

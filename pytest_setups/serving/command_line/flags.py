@@ -1,0 +1,118 @@
+"""The options of a launch command: their long names and typed values."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Final
+
+from pytest_setups.redaction import HIDDEN, is_secret_name, redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pydantic import JsonValue
+
+    from pytest_setups.serving.command_line.programs import Program
+
+    Options = dict[str, list[JsonValue]]
+
+_NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d{0,18})(?:\.\d+)?(?:[eE][+-]?\d{1,2})?")
+_ATTACHED: Final = re.compile(r"-([A-Za-z])(\d+)")
+_TEXTS: Final = frozenset({"revision", "tokenizer-revision", "code-revision"})
+_SWITCH: Final = re.compile(r"(?:enable|disable|no)-.+")
+
+
+def read_options(program: Program, words: Sequence[str]) -> tuple[Options, list[str]]:
+    """The options of a program by their long names, and the words that belong to none."""
+    options: Options = {}
+    positionals: list[str] = []
+    last: str | None = None
+    for at, word in enumerate(words):
+        if word == "--":
+            positionals += words[at + 1 :]
+            break
+        if _is_option(word):
+            last, value = _option(program, word)
+            if value is not None:
+                options.setdefault(last, []).append(_typed(last, value))
+                last = None
+            elif (
+                at + 1 == len(words) or _is_option(words[at + 1]) or _is_switch(program, last, words[at + 1])
+            ):
+                options.setdefault(last, []).append(True)
+                last = None
+        elif last is None or (options.get(last) and program.positional and not positionals):
+            positionals.append(word)
+        else:
+            options.setdefault(last, []).append(_typed(last, word))
+    return options, positionals
+
+
+def _option(program: Program, word: str) -> tuple[str, str | None]:
+    """The long name of an option, and its value where that is attached."""
+    name, equals, value = word.lstrip("-").partition("=")
+    name = name if name in program.spellings else name.replace("_", "-")
+    attached = _ATTACHED.fullmatch(word)
+    if attached and name not in program.spellings and attached[1] in program.spellings:
+        return program.spellings[attached[1]], attached[2]
+    return program.spellings.get(name, name), value if equals else None
+
+
+def _is_option(word: str) -> bool:
+    return len(word) > 1 and word.startswith("-") and not _NUMBER.fullmatch(word)
+
+
+def _is_switch(program: Program, name: str, following: str) -> bool:
+    known = name in program.switches or _SWITCH.fullmatch(name) is not None
+    return known and following not in {"true", "false", "True", "False"}
+
+
+def _typed(name: str, text: str) -> JsonValue:
+    if name in _TEXTS:
+        return text
+    if text in {"True", "False"}:
+        return text == "True"
+    if text in {"true", "false"} or text[:1] in {"{", "["} or _NUMBER.fullmatch(text):
+        try:
+            value: JsonValue = json.loads(text, parse_constant=str)
+        except (ValueError, RecursionError):
+            return text
+        return value
+    return text
+
+
+def shown(name: str, values: Sequence[JsonValue]) -> JsonValue:
+    """The values as the entry keeps them: one alone or a list, without secrets."""
+    kept = [_without_secrets(name, value) for value in values]
+    return kept[0] if len(kept) == 1 else kept
+
+
+def _without_secrets(name: str, value: JsonValue) -> JsonValue:
+    if is_secret_name(name) and not isinstance(value, bool):
+        return HIDDEN
+    if isinstance(value, dict):
+        return {key: _without_secrets(key, inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(name, inner) for inner in value]
+    return redact(value) if isinstance(value, str) else value
+
+
+def pop_text(options: Options, names: Iterable[str]) -> str | None:
+    """Take the first of these options that has a value, as text."""
+    for name in names:
+        text = first_text(options, (name,))
+        if text is not None:
+            del options[name]
+            return text
+    return None
+
+
+def first_text(options: Mapping[str, Sequence[JsonValue]], names: Iterable[str]) -> str | None:
+    """The first value of the first of these options that has one, as text."""
+    for name in names:
+        values = options.get(name)
+        if values and values[0] is not True:
+            first = values[0]
+            return first if isinstance(first, str) else json.dumps(first)
+    return None
