@@ -97,7 +97,7 @@ def _cpu_ms(ask: Callable[[], object]) -> float:
 
 def wall_time(folder: Path) -> None:
     """Print the seconds that 60 images of three stages take at 100 ms an answer, beside the ideal."""
-    from PIL import Image  # noqa: PLC0415  # only this benchmark draws
+    from PIL import Image
 
     samples = [Sample(f"{number}.png", folder / f"{number}.png") for number in range(IMAGES)]
     for number, sample in enumerate(samples):
@@ -121,7 +121,7 @@ def wall_time(folder: Path) -> None:
 
 def preparation() -> None:
     """Print milliseconds that encoding one picture of 1024 pixels takes."""
-    from PIL import Image  # noqa: PLC0415  # only this benchmark draws
+    from PIL import Image
 
     image = Image.effect_noise((1024, 768), 50).convert("RGB")
     start = time.process_time()

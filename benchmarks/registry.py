@@ -92,7 +92,7 @@ def read_all(registry: Registry) -> None:
 def generate(registry: Registry, count: int) -> None:
     """Write entries and results files as a run would, without syncing each to the disk."""
     registry.prepare()
-    chance = random.Random(1)  # noqa: S311  # figures, not secrets
+    chance = random.Random(1)
     for number in range(count):
         slug = f"qwen2.5-vl-7b-awq-{number:05}_vllm"
         measurements = [measurement(chance, image, stage) for image in IMAGES for stage in STAGES]

@@ -111,7 +111,7 @@ def main() -> None:
     """Print the rates of false alarms and of slowdowns found."""
     runs = measured_runs(Path(sys.argv[1]) if sys.argv[1:] else None)
     chosen = list(itertools.permutations(runs, 2))
-    random.Random(1).shuffle(chosen)  # noqa: S311  # the same pairs for the same runs
+    random.Random(1).shuffle(chosen)
     print(f"{len(runs)} runs, {min(PAIRS, len(chosen))} pairs of them; a run alarms when any stage does")
     print(f"{'bound':<10}{'samples':>8}{'false alarms':>14}{'bare':>8}{'20 % found':>12}{'bare':>8}")
     for samples, text in itertools.product(TAKEN, BOUNDS):

@@ -67,7 +67,7 @@ def redact(text: str, *secrets: str | None) -> str:
     return _URL.sub(lambda match: redact_url(match[0]), text)
 
 
-def redact_json(value: Any, *secrets: str | None) -> Any:  # noqa: ANN401  # JSON is any value
+def redact_json(value: Any, *secrets: str | None) -> Any:
     """The JSON value with :func:`redact` applied to each text, and texts under sensitive names hidden."""
     if isinstance(value, str):
         return redact(value, *secrets)

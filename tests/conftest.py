@@ -117,7 +117,7 @@ def repository(folder: Path) -> Git:
 
     def run_git(*arguments: str) -> str:
         done = subprocess.run(
-            ["git", *arguments],  # noqa: S607  # the one on PATH, as the plugin uses
+            ["git", *arguments],
             cwd=folder,
             env=environment,
             capture_output=True,

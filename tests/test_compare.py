@@ -211,7 +211,7 @@ def record(registry: Registry, slug: str, measurements: Sequence[Measurement], *
     registry.add(build, results=results, slug=slug, exact=True)
 
 
-def test_two_entries_are_compared_without_a_run(registry: Registry, setups: Command) -> None:  # noqa: F811
+def test_two_entries_are_compared_without_a_run(registry: Registry, setups: Command) -> None:
     record(registry, "old", measured(lambda *_: 1.0))
     record(registry, "new", measured(lambda number, _: 2.0 + number / 1000), server={"version": "0.12.0"})
 
@@ -233,7 +233,7 @@ def test_of_one_image_the_range_is_not_known() -> None:
     assert {row.high for row in found.rows if row.unit == "s"} == {None}
 
 
-def test_a_comparison_as_json(registry: Registry, setups: Command) -> None:  # noqa: F811
+def test_a_comparison_as_json(registry: Registry, setups: Command) -> None:
     record(registry, "old", measured(lambda *_: 1.0))
     record(registry, "new", measured(lambda *_: 2.0))
 
@@ -261,7 +261,7 @@ def test_a_comparison_as_json(registry: Registry, setups: Command) -> None:  # n
 )
 def test_what_does_not_compare_ends_with_2(
     registry: Registry,
-    setups: Command,  # noqa: F811
+    setups: Command,
     arguments: tuple[str, ...],
     message: str,
 ) -> None:
@@ -276,20 +276,20 @@ def test_what_does_not_compare_ends_with_2(
     assert fnmatch(done.err.strip(), f"*{message}*")
 
 
-def test_differing_flags_may_be_allowed(registry: Registry, setups: Command) -> None:  # noqa: F811
+def test_differing_flags_may_be_allowed(registry: Registry, setups: Command) -> None:
     record(registry, "old", measured(lambda *_: 1.0))
     record(registry, "warm", measured(lambda *_: 1.0), server={"flags": {"max-model-len": 8192}})
 
     assert setups("compare", "old", "warm", "--allow", "server.flags").code == 0
 
 
-def test_no_flags_and_an_absent_part_are_alike(registry: Registry, setups: Command) -> None:  # noqa: F811
+def test_no_flags_and_an_absent_part_are_alike(registry: Registry, setups: Command) -> None:
     record(registry, "old", measured(lambda *_: 1.0), server={"flags": {}})
     record(registry, "new", measured(lambda *_: 1.0), server={"flags": {"port": 1}})
     assert setups("compare", "old", "new").code == 0
 
 
-def test_a_failed_attempt_is_no_baseline(registry: Registry, setups: Command) -> None:  # noqa: F811
+def test_a_failed_attempt_is_no_baseline(registry: Registry, setups: Command) -> None:
     record(
         registry, "bad", measured(lambda *_: 1.0), verification={"status": "failed", "failure_reason": "x"}
     )
@@ -301,7 +301,7 @@ def test_a_failed_attempt_is_no_baseline(registry: Registry, setups: Command) ->
     assert "bad failed: x" in later.out
 
 
-def test_answers_that_are_missing_are_not_compared(registry: Registry, setups: Command) -> None:  # noqa: F811
+def test_answers_that_are_missing_are_not_compared(registry: Registry, setups: Command) -> None:
     record(registry, "old", measured(lambda *_: 1.0))
     record(registry, "less", measured(lambda *_: 1.0, stages=("caption", "keywords")))
     record(registry, "none", [])
@@ -322,7 +322,7 @@ def test_answers_that_are_missing_are_not_compared(registry: Registry, setups: C
         '"sample":0',
     ],
 )
-def test_figures_that_cannot_be_are_refused(registry: Registry, setups: Command, fault: str) -> None:  # noqa: F811
+def test_figures_that_cannot_be_are_refused(registry: Registry, setups: Command, fault: str) -> None:
     record(registry, "old", measured(lambda *_: 1.0))
     good = measured(lambda *_: 1.0)
     lines = [one.model_dump_json() for one in good]
@@ -342,7 +342,7 @@ def test_figures_that_cannot_be_are_refused(registry: Registry, setups: Command,
     assert "odd is no baseline: results/odd.jsonl does not hold measurements" in done.err
 
 
-def test_an_answer_in_no_time_is_left_out(registry: Registry, setups: Command) -> None:  # noqa: F811
+def test_an_answer_in_no_time_is_left_out(registry: Registry, setups: Command) -> None:
     record(registry, "old", measured(lambda *_: 0.0))
 
     done = setups("compare", "old", "old")
@@ -351,7 +351,7 @@ def test_an_answer_in_no_time_is_left_out(registry: Registry, setups: Command) -
     assert "mean" not in done.out
 
 
-def test_secrets_in_entries_written_by_hand_are_not_printed(registry: Registry, setups: Command) -> None:  # noqa: F811
+def test_secrets_in_entries_written_by_hand_are_not_printed(registry: Registry, setups: Command) -> None:
     secret = {"flags": {"api-key": "hunter2secret", "x": 1}, "variables": {"HF_TOKEN": "hunter2secret"}}
     record(registry, "old", measured(lambda *_: 1.0), server=secret)
     record(registry, "new", measured(lambda *_: 1.0), server={"flags": {"x": 1}})
@@ -361,12 +361,12 @@ def test_secrets_in_entries_written_by_hand_are_not_printed(registry: Registry, 
     assert "hunter2" not in done.out + done.err
 
 
-def test_a_home_that_is_nobodys_is_told(registry: Registry, setups: Command) -> None:  # noqa: F811
+def test_a_home_that_is_nobodys_is_told(registry: Registry, setups: Command) -> None:
     registry.prepare()
     assert "~nosuchuser/x.json cannot be read" in setups("compare", "~nosuchuser/x.json", "x").err
 
 
-def test_answers_that_were_changed_are_not_compared(registry: Registry, setups: Command) -> None:  # noqa: F811
+def test_answers_that_were_changed_are_not_compared(registry: Registry, setups: Command) -> None:
     record(registry, "old", measured(lambda *_: 1.0))
     path = registry.results_path("old")
     path.write_bytes(path.read_bytes().replace(b"A boat", b"A goat"))

@@ -38,7 +38,7 @@ class Page(HTMLParser):
         self.feed(MarkdownIt("commonmark").enable("table").render(markdown))
         self.close()
 
-    def handle_starttag(self, tag: str, attrs: object) -> None:  # noqa: ARG002  # as it is called
+    def handle_starttag(self, tag: str, attrs: object) -> None:
         self.tags.add(tag)
         self.open.append(tag)
         if tag == "tr":

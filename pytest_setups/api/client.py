@@ -247,7 +247,7 @@ def server_root(base_url: str) -> str:
     return re.sub(r"/v\d+$", "", base_url)
 
 
-def parse_reply(data: Any, latency_s: float) -> Reply:  # noqa: ANN401  # JSON from a server
+def parse_reply(data: Any, latency_s: float) -> Reply:
     """The reply in the JSON of a chat completion.
 
     Raises:
@@ -313,7 +313,7 @@ def _bounded(response: httpx.Response) -> Iterator[bytes]:
         yield chunk
 
 
-def _as_json(data: bytes, where: str) -> Any:  # noqa: ANN401  # JSON from a server
+def _as_json(data: bytes, where: str) -> Any:
     try:
         return json.loads(data)
     except (ValueError, RecursionError):

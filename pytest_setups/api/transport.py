@@ -50,10 +50,10 @@ class _Stream(httpcore.NetworkStream):
         self._backend = backend
         backend.streams.add(self)
 
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return self._inner.read(max_bytes, self._backend.clock.left())
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
         unsliced = memoryview(buffer)  # the inner stream slices what is left: a copy each time if bytes
         self._inner.write(unsliced, self._backend.clock.left())  # type: ignore[arg-type]
 
@@ -65,7 +65,7 @@ class _Stream(httpcore.NetworkStream):
         self,
         ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ARG002
+        timeout: float | None = None,
     ) -> httpcore.NetworkStream:
         self._backend.streams.discard(self)
         inner = self._inner.start_tls(ssl_context, server_hostname, self._backend.clock.left())
@@ -91,7 +91,7 @@ class _Backend(httpcore.NetworkBackend):
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ARG002
+        timeout: float | None = None,
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:

@@ -136,7 +136,7 @@ def _no_words(output: Output) -> str | None:
     garbled = text.count("�") / len(text)
     if garbled > MAX_GARBLED_SHARE:
         return f"garbled: {garbled:.0%} of the characters are undecodable"
-    if sum(character.isalpha() for character in text) < 2:  # noqa: PLR2004  # one letter is no word
+    if sum(character.isalpha() for character in text) < 2:
         return f"no words: {one_line(text, 40)!r}"
     return None
 

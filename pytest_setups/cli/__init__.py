@@ -166,8 +166,8 @@ def compare(  # noqa: PLR0913  # the options of the command
 
     The exit code is 1 when something got worse than allowed, 2 when the two do not compare.
     """
-    from pytest_setups.regression import baseline, bounds  # noqa: PLC0415  # no other command needs it
-    from pytest_setups.report import comparison_text  # noqa: PLC0415
+    from pytest_setups.regression import baseline, bounds
+    from pytest_setups.report import comparison_text
 
     store = _open(registry)
     try:
@@ -279,8 +279,8 @@ def env(
     ] = None,
 ) -> None:
     """Print this machine's hardware and software as JSON."""
-    from pytest_setups.serving.local.environment import server_environment  # noqa: PLC0415  # no other command needs it
-    from pytest_setups.serving.local.listener import NotFoundError  # noqa: PLC0415
+    from pytest_setups.serving.local.environment import server_environment
+    from pytest_setups.serving.local.listener import NotFoundError
 
     try:
         found = server_environment(base_url)
@@ -327,7 +327,7 @@ def report(
     registry: RegistryOption = DEFAULT,
 ) -> None:
     """Write one entry as a self-contained HTML file."""
-    from pytest_setups.report import html, pages  # noqa: PLC0415  # templates and plots, only here
+    from pytest_setups.report import html, pages
 
     store = _open(registry)
     entry, path = store.find(slug), output or Path(f"{slug}.html")
@@ -351,7 +351,7 @@ def site(
 
     The exit code is 1 when an entry cannot be read and so has no page.
     """
-    from pytest_setups.report import html, pages  # noqa: PLC0415  # templates and plots, only here
+    from pytest_setups.report import html, pages
 
     data = pages.site_data(_open(registry), _pictures(images))
     try:
@@ -366,9 +366,9 @@ def site(
 
 def _pictures(images: list[Path] | None) -> dict[str, Path]:
     """Sample files by name: in the folders given, else those of the project and the package."""
-    from pytest_setups import demo  # noqa: PLC0415  # likewise
-    from pytest_setups.report.pages import pictures_of  # noqa: PLC0415
-    from pytest_setups.tagging.images import ImageError  # noqa: PLC0415
+    from pytest_setups import demo
+    from pytest_setups.report.pages import pictures_of
+    from pytest_setups.tagging.images import ImageError
 
     try:
         if images:

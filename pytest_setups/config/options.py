@@ -256,7 +256,7 @@ def _from_ini(value: str | list[str], item: Option, config: Config) -> str | lis
 def _anchored(value: str | list[str], config: Config) -> str | list[str]:
     folder = _ini_folder(config)
     if isinstance(value, str):
-        return str(folder / os.path.expanduser(value))  # noqa: PTH111  # pathlib's raises where there is no home
+        return str(folder / os.path.expanduser(value))
     return [str(_anchored(part, config)) for part in value]
 
 

@@ -306,7 +306,7 @@ def _value(kind: Kind, found: Given, *, path: bool) -> object:
             raise SettingsError(str(error)) from None
     if path:
         paths = [found.value] if isinstance(found.value, str) else found.value
-        homes = [os.path.expanduser(value) for value in paths]  # noqa: PTH111  # pathlib's raises without a home
+        homes = [os.path.expanduser(value) for value in paths]
         full = [Path(home).absolute() for home in homes]
         return full if kind is Kind.MANY else full[0]
     return encodable(found.value) if isinstance(found.value, str) else found.value

@@ -44,7 +44,7 @@ def command(port: int, program: str | None) -> list[str]:
 
 
 def _server(program: str | None) -> list[str]:
-    found = shutil.which(os.path.expanduser(program)) if program else shutil.which("llama-server")  # noqa: PTH111
+    found = shutil.which(os.path.expanduser(program)) if program else shutil.which("llama-server")
     if found:
         return [found, "--no-webui", "-ngl", "0"]
     if program:

@@ -262,8 +262,8 @@ def _profile_asks() -> list[Ask]:
 
 
 def _transformers_answers(asks: Sequence[Ask], folder: Path) -> list[str]:
-    import torch  # noqa: PLC0415 # the rest needs no torch
-    from transformers import AutoProcessor, LlavaForConditionalGeneration  # noqa: PLC0415
+    import torch
+    from transformers import AutoProcessor, LlavaForConditionalGeneration
 
     processor: Any = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call] # theirs
     model: Any = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)

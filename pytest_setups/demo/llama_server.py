@@ -15,7 +15,7 @@ def main() -> None:
     arguments = _parser().parse_args()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
-    import xllamacpp  # noqa: PLC0415  # --help needs no server
+    import xllamacpp
 
     parameters = xllamacpp.CommonParams()
     parameters.model.path = arguments.model

@@ -49,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
         )
         raise pytest.UsageError(message)
     if named:
-        from pytest_setups.plugin import controller  # noqa: PLC0415  # heavy, and only then needed
+        from pytest_setups.plugin import controller
 
         controller.activate(config)
 
@@ -58,7 +58,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     """Collect the files of a registry that was asked for."""
     if file_path.suffix not in {".json", ".jsonl"}:
         return None
-    from pytest_setups.plugin import registry_collection  # noqa: PLC0415  # rarely needed
+    from pytest_setups.plugin import registry_collection
 
     return registry_collection.file_of(file_path, parent)
 
@@ -67,7 +67,7 @@ def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Col
     """Collect a registry that was asked for and has no index."""
     if not (path / "entries").exists():
         return None
-    from pytest_setups.plugin import registry_collection  # noqa: PLC0415  # rarely needed
+    from pytest_setups.plugin import registry_collection
 
     return registry_collection.folder_of(path, parent)
 
@@ -97,7 +97,7 @@ def _setup_session(pytestconfig: pytest.Config) -> Session:
 
 @pytest.fixture
 def _asking(_setup_session: Session, request: pytest.FixtureRequest) -> Asking:
-    from pytest_setups.plugin.steps import Asking  # noqa: PLC0415
+    from pytest_setups.plugin.steps import Asking
 
     return Asking(_setup_session, request.node)
 
@@ -139,7 +139,7 @@ def tagging(
     The tagger is the built-in one, that of --setup-tagger-command, or that of the hook
     pytest_setups_tagger. The test fails with the reason when an output is not populated.
     """
-    from pytest_setups.plugin.steps import tag  # noqa: PLC0415
-    from pytest_setups.plugin.user_hooks import OwnChecks  # noqa: PLC0415
+    from pytest_setups.plugin.steps import tag
+    from pytest_setups.plugin.user_hooks import OwnChecks
 
     return tag(_setup_session, request.session.items, setup_image, OwnChecks(request.config))

@@ -164,7 +164,7 @@ class Controller:
             raise _refusal(error) from None
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401  # xdist's own class
+    def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker what was learned."""
         node.workerinput[WORKER_INPUT] = self._session.to_worker()
 
@@ -173,7 +173,7 @@ class Controller:
         """Keep the stages of one image in one worker."""
         if config.getoption("dist") != "load":
             return None
-        from pytest_setups.plugin.xdist import ImageScheduling  # noqa: PLC0415  # xdist is optional
+        from pytest_setups.plugin.xdist import ImageScheduling
 
         return ImageScheduling(config, log)
 
@@ -267,7 +267,7 @@ class Controller:
         path = self._session.settings.report
         if path is None or self._session.facts is None:
             return True
-        from pytest_setups.report import run_report  # noqa: PLC0415  # templates and plots, only when wanted
+        from pytest_setups.report import run_report
 
         try:
             run_report.write(path, conclusion, self._recorded, self._config.rootpath)

@@ -28,7 +28,7 @@ def refuse_misread_paths(config: pytest.Config) -> None:
     here = config.invocation_params.dir.resolve()
     flags = {option.flag for option in options.OPTIONS if option.path or option.file}
     for flag, value in pairwise(map(str, config.invocation_params.args)):
-        path = Path(os.path.expanduser(value))  # noqa: PTH111  # pathlib's raises where there is no home
+        path = Path(os.path.expanduser(value))
         if flag in flags and path.exists() and not path.resolve().is_relative_to(here):
             message = (
                 f"type {flag}={value} with an equals sign: after a space, pytest looks for the project there"
@@ -51,7 +51,7 @@ def check_report(settings: Settings) -> None:
     """See that a report could be written."""
     if settings.report is None:
         return
-    from pytest_setups.report.html import ReportError, check_target  # noqa: PLC0415  # only when wanted
+    from pytest_setups.report.html import ReportError, check_target
 
     try:
         check_target(settings.report)

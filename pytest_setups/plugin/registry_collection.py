@@ -105,7 +105,7 @@ class EntryFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """One item for each check; a file that is not named like an entry gets no further than that."""
-        from pytest_setups.registry.store import SLUG  # noqa: PLC0415  # imports pydantic
+        from pytest_setups.registry.store import SLUG
 
         more = (paths,) if options.switched_on(self.config, "check-paths") else ()
         is_named = SLUG.fullmatch(self.path.stem) is not None
@@ -124,7 +124,7 @@ class ResultsFile(pytest.File):
 class Check(pytest.Item):
     """One check of one file."""
 
-    def __init__(self, *, root: Path, check: Callable[[Check], list[str]], **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, *, root: Path, check: Callable[[Check], list[str]], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.root = root
         self._check = check
@@ -138,7 +138,7 @@ class Check(pytest.Item):
     @property
     def registry(self) -> Registry:
         """The registry that the file is part of."""
-        from pytest_setups.registry.store import Registry  # noqa: PLC0415  # imports pydantic
+        from pytest_setups.registry.store import Registry
 
         return Registry(self.root)
 
@@ -150,8 +150,8 @@ class Check(pytest.Item):
 
     def repr_failure(self, excinfo: ExceptionInfo[BaseException]) -> str | TerminalRepr:  # type: ignore[override]
         """One line a fault, after the name of the file."""
-        from pytest_setups.registry.parsing import EntryError  # noqa: PLC0415
-        from pytest_setups.registry.store import RegistryError  # noqa: PLC0415
+        from pytest_setups.registry.parsing import EntryError
+        from pytest_setups.registry.store import RegistryError
 
         if isinstance(excinfo.value, Faulty | EntryError | RegistryError):
             file = one_line(os.path.relpath(self.path, self.config.invocation_params.dir))
@@ -165,14 +165,14 @@ class Check(pytest.Item):
 
 def schema(item: Check) -> list[str]:
     """The entry is one that the models can read."""
-    from pytest_setups.registry.validate import schema_faults  # noqa: PLC0415
+    from pytest_setups.registry.validate import schema_faults
 
     return schema_faults(item.registry, item.path.name)
 
 
 def results(item: Check) -> list[str]:
     """The results file is there, whole, and agrees with the entry."""
-    from pytest_setups.registry.results import results_faults  # noqa: PLC0415
+    from pytest_setups.registry.results import results_faults
 
     entry = _entry(item)
     if entry.verification.results is None:
@@ -182,7 +182,7 @@ def results(item: Check) -> list[str]:
 
 def paths(item: Check) -> list[str]:
     """The local paths that the entry names are on this machine."""
-    from pytest_setups.registry.local_paths import local_paths, missing_paths  # noqa: PLC0415
+    from pytest_setups.registry.local_paths import local_paths, missing_paths
 
     entry = _entry(item)
     if not any(local_paths(entry)):
@@ -192,14 +192,14 @@ def paths(item: Check) -> list[str]:
 
 def index(item: Check) -> list[str]:
     """The rows of the index agree with the entries."""
-    from pytest_setups.registry.validate import index_faults  # noqa: PLC0415
+    from pytest_setups.registry.validate import index_faults
 
     return index_faults(item.registry, item.registry.rows().rows)
 
 
 def named(item: Check) -> list[str]:
     """An entry names the results file."""
-    from pytest_setups.registry.validate import UNCLAIMED, named_results  # noqa: PLC0415
+    from pytest_setups.registry.validate import UNCLAIMED, named_results
 
     known = item.config.stash.setdefault(_NAMED, {})
     if item.root not in known:
@@ -223,8 +223,8 @@ def unchanged(item: Check) -> list[str]:
 
 
 def _entry(item: Check) -> Entry:
-    from pytest_setups.registry.parsing import EntryError  # noqa: PLC0415
-    from pytest_setups.registry.store import RegistryError  # noqa: PLC0415
+    from pytest_setups.registry.parsing import EntryError
+    from pytest_setups.registry.store import RegistryError
 
     try:
         return item.registry.load(item.path.stem)
@@ -233,7 +233,7 @@ def _entry(item: Check) -> Entry:
 
 
 def _history(item: Check) -> EntryHistory:
-    from pytest_setups.registry.history import entry_history  # noqa: PLC0415
+    from pytest_setups.registry.history import entry_history
 
     known = item.config.stash.setdefault(_HISTORIES, {})
     if item.root not in known:

@@ -54,7 +54,7 @@ def find_tagger(config: pytest.Config, settings: Settings) -> object | None:
     """
     try:
         found: object | None = config.hook.pytest_setups_tagger(config=config, settings=settings)
-    except Exception as error:  # noqa: BLE001  # whatever a user's code raises is told
+    except Exception as error:
         message = f"pytest_setups_tagger: {told(error)}"
         raise SettingsError(message) from None
     return found
@@ -93,7 +93,7 @@ def modified(config: pytest.Config, entry: Entry) -> Entry:
         where = f"pytest_setups_modify_entry of {hooked.plugin}"
         try:
             returned = _only(hooked.call(config=config, entry=entry.model_copy(deep=True)))
-        except Exception as error:  # noqa: BLE001  # whatever a user's code raises is told
+        except Exception as error:
             message = f"{where}: {told(error)}"
             raise ModifiedEntryError(message) from None
         if returned is not None:
@@ -113,7 +113,7 @@ def finish(config: pytest.Config) -> Finish:
 def _reasons(hooked: Hooked, outcome: Outcome) -> Iterator[str]:
     try:
         reason = _only(hooked.call(stage=outcome.stage, output=outcome.output, image=outcome.sample))
-    except Exception as error:  # noqa: BLE001  # a check that breaks has not passed
+    except Exception as error:
         yield told(error)
         return
     if isinstance(reason, str):

@@ -14,7 +14,7 @@ class ImageScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has n
     was left for its worker goes to the others.
     """
 
-    def remove_node(self, node: Any) -> str | None:  # noqa: ANN401  # xdist's own class
+    def remove_node(self, node: Any) -> str | None:
         """Take back a worker's work; the test it crashed in, or None."""
         workload = self.assigned_work.pop(node)
         left = [(unit, nodeid) for unit in workload.values() for nodeid, done in unit.items() if not done]
@@ -27,7 +27,7 @@ class ImageScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has n
             self._reschedule(other)
         return str(crashed)
 
-    def _reschedule(self, node: Any) -> None:  # noqa: ANN401  # xdist's own class
+    def _reschedule(self, node: Any) -> None:
         """Give a worker more; it keeps its last test until it has another or knows that none follows."""
         if node not in self.registered_collections:
             return  # it replaces one that crashed, and has yet to say what it collected

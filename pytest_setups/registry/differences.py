@@ -218,6 +218,6 @@ def _outcomes(entry: Entry) -> dict[str, Any]:
     return found
 
 
-def _outcome(name: str, a: Any, b: Any, *, rated: bool) -> Outcome:  # noqa: ANN401  # JSON values
+def _outcome(name: str, a: Any, b: Any, *, rated: bool) -> Outcome:
     measured = rated and isinstance(a, float) and isinstance(b, float) and a > 0
     return Outcome(name, a, b, (b - a) / a if measured else None)

@@ -94,13 +94,13 @@ def git_tracks(path: Path) -> bool:
 
 def _git() -> ModuleType:
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    import git  # noqa: PLC0415  # slow to import
+    import git
 
     return git
 
 
 def _repository(folder: Path) -> Repo:
-    from git import Repo  # noqa: PLC0415
+    from git import Repo
 
     return Repo(folder.resolve(), search_parent_directories=True)
 
@@ -115,7 +115,7 @@ def _except(repo: Repo, folder: Path) -> str | None:
 
 def _head(repo: Repo) -> str | None:
     """The commit checked out, read without asking git, which refuses repositories of other users."""
-    import git  # noqa: PLC0415
+    import git
 
     try:
         return git.HEAD.dereference_recursive(repo, "HEAD")

@@ -13,7 +13,7 @@ ROW_FIELDS_1_0: Final = ("slug", "model_repo", "served_model_name", "backend", "
 MAX_INDEX_BYTES: Final = 1024 * 1024 * 1024
 
 
-def index_row(slug: str, entry: Any) -> dict[str, Any]:  # noqa: ANN401  # JSON is any value
+def index_row(slug: str, entry: Any) -> dict[str, Any]:
     """The row of one entry, which is parsed JSON.
 
     Raises:

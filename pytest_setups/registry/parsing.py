@@ -27,7 +27,7 @@ class EntryError(ValueError):
         return "; ".join(self.args)
 
 
-def parse_json(data: bytes, limit: int = MAX_ENTRY_BYTES) -> Any:  # noqa: ANN401  # JSON is any value
+def parse_json(data: bytes, limit: int = MAX_ENTRY_BYTES) -> Any:
     """Parse bounded JSON; a byte order mark, as some editors write it, is passed over.
 
     Raises:

@@ -180,7 +180,7 @@ def _unless_allowed(found: Iterable[Obstacle], allowed: Sequence[str]) -> list[O
 
 def _from_file(path: Path) -> tuple[Path, Entry]:
     """The registry folder that an entry file lies in, and the entry."""
-    home = os.path.expanduser(path)  # noqa: PTH111  # pathlib's raises where there is no home
+    home = os.path.expanduser(path)
     full = Path(home).absolute()
     return full.parent.parent, Entry.from_json(read_bounded(full))
 

@@ -103,7 +103,7 @@ def t_quantile(probability: float, freedom: float) -> float:
 
 def _resampled(groups: Sequence[Sequence[Cell]], figure: Callable[[Sequence[Cell]], float]) -> float:
     """The variance of the figure when groups are drawn at random, one less than there are."""
-    chance = random.Random(SEED)  # noqa: S311  # no cryptography: the same verdict for the same figures
+    chance = random.Random(SEED)
     figures = []
     for _ in range(RESAMPLES):
         drawn = chance.choices(groups, k=len(groups) - 1)

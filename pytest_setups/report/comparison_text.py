@@ -117,7 +117,7 @@ def figure(value: float | None) -> str:
     """A figure with three decimals, large ones with one."""
     if value is None:
         return "-"
-    return f"{value:.1f}" if abs(value) >= 100 else f"{value:.3f}"  # noqa: PLR2004  # three digits are enough
+    return f"{value:.1f}" if abs(value) >= 100 else f"{value:.3f}"
 
 
 def _changed(row: Row) -> tuple[str, str]:

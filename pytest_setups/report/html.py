@@ -103,7 +103,7 @@ def _is_ours(path: Path) -> bool:
         return MARK in file.read(MARK_WITHIN_BYTES)
 
 
-def _render(template: str, **values: Any) -> str:  # noqa: ANN401  # whatever a template needs
+def _render(template: str, **values: Any) -> str:
     style, script = _asset("page.css"), _asset("page.js")
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "

@@ -179,7 +179,7 @@ def pictures_of(paths: Iterable[Path]) -> dict[str, Path]:
     Raises:
         ImageError: a path does not exist, or there are no pictures.
     """
-    from pytest_setups.tagging.images import find_samples  # noqa: PLC0415  # Pillow, only for pictures
+    from pytest_setups.tagging.images import find_samples
 
     given = list(paths)
     return {sample.name: sample.path for sample in find_samples(given)} if given else {}
@@ -193,7 +193,7 @@ def thumbnails(pictures: Mapping[str, Path]) -> dict[str, str]:
 
 @lru_cache(maxsize=1024)
 def _thumbnail(path: Path) -> str | None:
-    from pytest_setups.tagging.images import MIME, ImageError, prepare  # noqa: PLC0415  # likewise
+    from pytest_setups.tagging.images import MIME, ImageError, prepare
 
     try:
         prepared = prepare(path, THUMBNAIL_EDGE)
@@ -204,7 +204,7 @@ def _thumbnail(path: Path) -> str | None:
 
 @lru_cache(maxsize=1024)
 def _sha256(path: Path) -> str | None:
-    from pytest_setups.tagging.images import ImageError, file_sha256  # noqa: PLC0415  # likewise
+    from pytest_setups.tagging.images import ImageError, file_sha256
 
     try:
         return file_sha256(path)

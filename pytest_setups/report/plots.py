@@ -92,7 +92,7 @@ def history_lines(entries: Sequence[tuple[str, Entry]]) -> Markup | None:
 
     Each point is labelled with the date and the server's version.
     """
-    if len(entries) < 2:  # noqa: PLR2004  # one point is no history
+    if len(entries) < 2:
         return None
     labels = [_moment(entry) for _, entry in entries]
     chart = _chart(
@@ -114,7 +114,7 @@ def _median(entry: Entry, stage: str) -> float | None:
     return figures.p50_s if figures else None
 
 
-def _chart(kind: Any, **options: Any) -> Any:  # noqa: ANN401  # pygal has no types
+def _chart(kind: Any, **options: Any) -> Any:
     fixed = {
         "truncate_legend": 24,
         "js": (),
@@ -126,7 +126,7 @@ def _chart(kind: Any, **options: Any) -> Any:  # noqa: ANN401  # pygal has no ty
     return kind(width=WIDTH, style=_FONTS, min_scale=3, include_x_axis=True, **fixed, **options)
 
 
-def _svg(chart: Any, label: str, kind: str = "") -> Markup:  # noqa: ANN401  # pygal has no types
+def _svg(chart: Any, label: str, kind: str = "") -> Markup:
     ET.register_namespace("", _SVG)
     tree = ET.fromstring(chart.render(is_unicode=True))  # noqa: S314  # what pygal has just written
     _strip(tree)

@@ -308,12 +308,12 @@ class Run:
     def _pytest_command(self) -> str:
         return shlex.join(["pytest", *(redact(encodable(argument)) for argument in self.invocation)])
 
-    def public(self, value: Any) -> Any:  # noqa: ANN401  # JSON is any value
+    def public(self, value: Any) -> Any:
         """The JSON value without secrets, and without private paths where the user wants that."""
         value = redact_json(value, self.session.settings.api_key())
         return self._without_paths(value) if self.session.settings.redact_paths else value
 
-    def _without_paths(self, value: Any) -> Any:  # noqa: ANN401  # JSON is any value
+    def _without_paths(self, value: Any) -> Any:
         if isinstance(value, str):
             files = self.tagger.places if self.tagger else {}
             return without_paths(value, {**self.finish.places, **files})

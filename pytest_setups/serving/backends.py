@@ -229,7 +229,7 @@ class _Probes:
         self._served = served
         self._answers: dict[str, object] = {MODELS: models.data, HEADERS: dict(models.headers)}
 
-    def first(self, name: str, facts: tuple[Fact, ...]) -> Any:  # noqa: ANN401  # checked against _TYPES
+    def first(self, name: str, facts: tuple[Fact, ...]) -> Any:
         """The first of the places that tells the fact, None when none does."""
         wanted = _TYPES.get(name, str)
         for value in map(self.told, facts):

@@ -103,9 +103,9 @@ class Launched:
         self.launch = launch
         self.ready_s: float | None = None
         self.process = ServerProcess(
-            [os.path.expanduser(word) for word in launch.command.arguments],  # noqa: PTH111  # words, not paths
+            [os.path.expanduser(word) for word in launch.command.arguments],
             environment=launch.environment,
-            directory=os.path.expanduser(launch.directory) if launch.directory else None,  # noqa: PTH111
+            directory=os.path.expanduser(launch.directory) if launch.directory else None,
         )
 
     def wait(

@@ -96,7 +96,7 @@ class ExternalTagger:
         self._records: Records | None = None
         self._running = threading.Lock()
 
-    def tag(self, stage: Stage, sample: Sample, caption: str, keywords: Sequence[str]) -> Output:  # noqa: ARG002  # it is not asked stage by stage
+    def tag(self, stage: Stage, sample: Sample, caption: str, keywords: Sequence[str]) -> Output:
         """What the program wrote for one stage of one picture."""
         ended, records = self.run()
         record = records.by_name.get(sample.name)

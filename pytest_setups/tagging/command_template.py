@@ -106,4 +106,4 @@ def _check_program(program: str) -> None:
 
 
 def _at_home(word: str) -> str:
-    return os.path.expanduser(word) if word.startswith("~/") else word  # noqa: PTH111  # keeps the word's spelling
+    return os.path.expanduser(word) if word.startswith("~/") else word

@@ -103,5 +103,5 @@ class Ahead:
                 return
             try:
                 future.set_result(work.have(stage))
-            except BaseException as error:  # noqa: BLE001  # whatever it is, the test that waits must see it
+            except BaseException as error:
                 future.set_exception(error)

@@ -90,7 +90,7 @@ class OwnImages:
         self._lock = threading.Lock()
         self._left: OrderedDict[Sample, dict[Stage, Output | TaggerError]] = OrderedDict()
 
-    def tag(self, stage: Stage, sample: Sample, caption: str, keywords: Sequence[str]) -> Output:  # noqa: ARG002  # it makes them itself
+    def tag(self, stage: Stage, sample: Sample, caption: str, keywords: Sequence[str]) -> Output:
         """What the method returned for this stage; a stage that is taken again is asked anew."""
         left = self._take(sample)
         if stage not in left:
@@ -160,7 +160,7 @@ def _ours(filename: str) -> bool:
 def _call(secrets: tuple[str | None, ...], method: Callable[..., object], *arguments: object) -> object:
     try:
         return method(*arguments)
-    except Exception as error:  # noqa: BLE001  # whatever a user's code raises is why the test fails
+    except Exception as error:
         raise TaggerError(told(error, secrets)) from None
 
 

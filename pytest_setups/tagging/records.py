@@ -245,7 +245,7 @@ def _extra(fields: dict[str, Any]) -> dict[str, Any]:
     return {"not_kept": f"{size} characters of {one_line(', '.join(kept), 200)}"}
 
 
-def _plain(value: Any, depth: int = 0) -> Any:  # noqa: ANN401  # JSON is any value
+def _plain(value: Any, depth: int = 0) -> Any:
     """The value with printable texts without secrets, cut where it is nested too deeply."""
     if isinstance(value, str):
         return redact(printable(value))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _ASSIGNMENT: Final = re.compile(r"(?s)([A-Za-z_]\w*)=(.*)")
 _PYTHON: Final = re.compile(r"python[\d.]*(?:\.exe)?|pypy[\d.]*")
-_ANYWHERE: Final = frozenset({"", "*", "::", "[::]", "0.0.0.0"})  # noqa: S104  # compared, not bound
+_ANYWHERE: Final = frozenset({"", "*", "::", "[::]", "0.0.0.0"})
 _DEPTH: Final = 3
 
 
@@ -159,7 +159,7 @@ def _after_options(words: Sequence[str], at: int, with_value: frozenset[str]) ->
 
 def _script(words: Sequence[str]) -> str | None:
     """The script of ``bash -c SCRIPT``."""
-    if len(words) < 3 or PurePath(words[0]).name not in programs.SHELLS:  # noqa: PLR2004  # bash -c SCRIPT
+    if len(words) < 3 or PurePath(words[0]).name not in programs.SHELLS:
         return None
     found = re.fullmatch(r"-[a-z]*c", words[1])
     return words[2] if found else None
@@ -247,7 +247,7 @@ def _with_options(
 
 
 def _as_port(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdecimal() and 0 < int(text) < 65_536 else None  # noqa: PLR2004
+    return int(text) if text and text.isascii() and text.isdecimal() and 0 < int(text) < 65_536 else None
 
 
 def _all_assign(words: Sequence[str]) -> bool:

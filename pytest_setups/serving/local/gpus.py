@@ -24,7 +24,7 @@ def gpu_environment(root: Path = Path("/")) -> dict[str, JsonValue]:
 
 def _nvidia_library() -> dict[str, JsonValue]:
     try:
-        import pynvml  # noqa: PLC0415  # an extra
+        import pynvml
     except ImportError:
         return {}
     try:
@@ -45,7 +45,7 @@ def _nvidia_library() -> dict[str, JsonValue]:
         pynvml.nvmlShutdown()
 
 
-def _nvidia_gpu(pynvml: Any, handle: object) -> dict[str, JsonValue]:  # noqa: ANN401  # a module without types
+def _nvidia_gpu(pynvml: Any, handle: object) -> dict[str, JsonValue]:
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle).total
     return {"name": _word(pynvml.nvmlDeviceGetName(handle)), "memory_mib": memory // MIB}
 

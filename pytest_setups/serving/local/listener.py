@@ -117,7 +117,7 @@ def is_local(host: str) -> bool:
     except OSError:
         return False
     own = {entry.address.partition("%")[0] for many in psutil.net_if_addrs().values() for entry in many}
-    return all(one.startswith("127.") or one in {"::1", "0.0.0.0", "::"} or one in own for one in found)  # noqa: S104  # compared, not bound
+    return all(one.startswith("127.") or one in {"::1", "0.0.0.0", "::"} or one in own for one in found)
 
 
 def _listening(port: int) -> psutil.Process:

@@ -121,7 +121,7 @@ def _commit(value: object) -> str | None:
 
 def _find(place: str, command: Command, listener: Listener) -> Path | None:
     """The model's file or folder on this machine."""
-    path = Path(listener.directory or ".", os.path.expanduser(place))  # noqa: PTH111  # no error without a home
+    path = Path(listener.directory or ".", os.path.expanduser(place))
     if path.exists():
         return Path(os.path.normpath(path.absolute()))
     return _in_cache(place, command, listener.variables) if _looks_like_repo(place) else None
