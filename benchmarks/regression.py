@@ -28,7 +28,7 @@ from pytest_setups.serving.processes.server_process import free_port
 from pytest_setups.serving.server import wait_until_ready
 from pytest_setups.tagging.images import Sample, find_samples
 from pytest_setups.tagging.prefetch import InOrder
-from pytest_setups.tagging.stages import Stage, load_prompts
+from pytest_setups.tagging.stages import Stage, load_prompts, readiness_request
 from pytest_setups.tagging.tagger import Request, ServedTagger
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def measured_run() -> Run:
     ) as process:
         client = Client(base_url=f"http://127.0.0.1:{port}/v1", api_key=None, timeout_s=READY_S)
         try:
-            wait_until_ready(client, None, READY_S)
+            wait_until_ready(client, readiness_request, READY_S)
             parameters = {"max_tokens": 256, "temperature": 0.2, "top_p": 0.9}
             request = Request(
                 dict.fromkeys(Stage, demo.SERVED_MODEL_NAME), load_prompts("default"), parameters

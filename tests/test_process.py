@@ -15,6 +15,7 @@ from pytest_setups.api.client import Client
 from pytest_setups.serving.local.listener import Listener, NotFoundError, find_listener
 from pytest_setups.serving.processes.server_process import ServerProcess, free_port
 from pytest_setups.serving.server import wait_until_ready
+from pytest_setups.tagging.stages import readiness_request
 from tests.conftest import entries
 from tests.servers import standalone
 
@@ -59,7 +60,7 @@ def running(words: list[str], port: int, environment: Mapping[str, str] | None =
     process = ServerProcess(words, environment=environment)
     client = Client(base_url=base_url, api_key=None, timeout_s=20)
     try:
-        wait_until_ready(client, None, 20, still_there=process.check)
+        wait_until_ready(client, readiness_request, 20, check_alive=process.check)
         yield base_url
     finally:
         client.close()

@@ -23,7 +23,7 @@ from pytest_setups.tagging.command_tagger import ExternalTagger, Job, Workplace
 from pytest_setups.tagging.images import control_pictures
 from pytest_setups.tagging.prefetch import Ahead, InOrder
 from pytest_setups.tagging.python_tagger import own_tagger
-from pytest_setups.tagging.stages import Stage
+from pytest_setups.tagging.stages import Stage, readiness_request
 from pytest_setups.tagging.tagger import Request, ServedTagger
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ class Session:
                 self._launch(voice)
             elif self.settings.wait:
                 voice.say(f"setups: waiting up to {self.settings.wait:g} s for {redact_url(self.where)}")
-                wait_until_ready(self.client, self.settings.wished_models[Stage.CAPTION], self.settings.wait)
+                wished = self.settings.wished_models[Stage.CAPTION]
+                wait_until_ready(self.client, readiness_request, self.settings.wait, model=wished)
             self.server = meet(self.client, self.settings.wished_models)
             self._warm_up()
         except (ServerError, LaunchError) as error:
@@ -256,7 +257,7 @@ class Session:
         voice.say(f"setups: its log is {self.launched.process.log}")
         wished, seconds = self.settings.wished_models[Stage.CAPTION], self.settings.launch_timeout
         try:
-            self.launched.wait(self.client, wished, seconds, voice.progress)
+            self.launched.wait(self.client, readiness_request, seconds, model=wished, progress=voice.progress)
         except LaunchError as error:
             if self.settings.demo:
                 raise demo.DemoError(self._demo_fault(error, self.launched)) from None

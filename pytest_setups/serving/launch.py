@@ -109,14 +109,21 @@ class Launched:
         )
 
     def wait(
-        self, client: Client, wished: str | None, seconds: float, progress: Callable[[float, str], None]
+        self,
+        client: Client,
+        request: Callable[[str], bytes],
+        seconds: float,
+        *,
+        model: str | None,
+        progress: Callable[[float, str], None],
     ) -> None:
         """Wait until it gives a real answer.
 
         Args:
             client: the server's client.
-            wished: the model to ask, or None for the first that is listed.
+            request: makes the encoded body of a chat completion for a model name.
             seconds: how long it may take.
+            model: the model to ask, or None for the first that is listed.
             progress: told, between attempts, the seconds so far and the last line of the log.
 
         Raises:
@@ -128,7 +135,7 @@ class Launched:
             progress(time.perf_counter() - self.process.started, self.process.last_line())
 
         try:
-            wait_until_ready(client, wished, seconds, still_there=look)
+            wait_until_ready(client, request, seconds, model=model, check_alive=look)
         except ServerError as error:
             self.process.check()
             message = f"{error}; its log {self.process.log} ends with:\n{self.process.log_end()}"

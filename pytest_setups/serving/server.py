@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_setups.api.client import FaultKind, ServerError, server_root
 from pytest_setups.redaction import one_line, printable, redact_url
 from pytest_setups.serving.backends import Identity, identify
-from pytest_setups.tagging.images import control_pictures
-from pytest_setups.tagging.stages import Stage, encode_request
+from pytest_setups.tagging.stages import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 FIRST_CONTACT_S: Final = 10.0
 READY_POLL_S: Final = 0.25
-READY_TOKENS: Final = 4
 
 
 class ModelChoiceError(Exception):
@@ -80,26 +78,30 @@ def list_models(client: Client) -> Answer:
 
 def wait_until_ready(
     client: Client,
-    wished: str | None,
+    request: Callable[[str], bytes],
     seconds: float,
     *,
-    still_there: Callable[[], None] = lambda: None,
+    model: str | None = None,
+    check_alive: Callable[[], None] = lambda: None,
 ) -> None:
-    """Wait until the server gives a real answer to a picture, or a lasting refusal.
+    """Wait until the server answers a request, or refuses it for good.
+
+    ``/v1/models`` and ``/health`` answer before a server can work, so that a real request is sent.
 
     Args:
         client: the server's client.
-        wished: the model to ask, or None for the first that is listed.
+        request: makes the encoded body of a chat completion for a model name.
         seconds: how long to wait; 0 does not wait.
-        still_there: called between attempts; raises when waiting longer is useless.
+        model: the model to ask, or None for the first that is listed.
+        check_alive: called between attempts; raises when waiting longer is useless.
 
     Raises:
-        ServerError: not ready in time; the message says what it said last.
+        ServerError: not ready in time; the message holds the server's last answer.
     """
     end = time.monotonic() + seconds
     while True:
         try:
-            _answer_once(client, wished, max(end - time.monotonic(), 1.0))
+            _ask_once(client, request, model, max(end - time.monotonic(), 1.0))
         except ServerError as error:
             if not _passing(error):
                 return
@@ -108,7 +110,7 @@ def wait_until_ready(
                 raise ServerError(error.kind, message, error.status) from None
         else:
             return
-        still_there()
+        check_alive()
         time.sleep(READY_POLL_S)
 
 
@@ -132,14 +134,10 @@ def _passing(error: ServerError) -> bool:
     return error.kind is not FaultKind.STATUS or error.status in {429, 502, 503, 504}
 
 
-def _answer_once(client: Client, wished: str | None, seconds: float) -> None:
+def _ask_once(client: Client, request: Callable[[str], bytes], model: str | None, seconds: float) -> None:
     timeout_s = min(seconds, client.timeout_s)
     names = _names(client.get("/models", timeout_s=min(FIRST_CONTACT_S, timeout_s)))
-    prompt = "Describe this image in one word."
-    fields = {"model": wished or names[0], "max_tokens": READY_TOKENS, "stream": False}
-    client.chat(
-        encode_request(fields, prompt, None, control_pictures()[0]), stream=False, timeout_s=timeout_s
-    )
+    client.chat(request(model or names[0]), stream=False, timeout_s=timeout_s)
 
 
 def _answers_below_v1(client: Client, timeout_s: float) -> bool:

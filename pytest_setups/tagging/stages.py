@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from pytest_setups.redaction import one_line
-from pytest_setups.tagging.images import MIME
+from pytest_setups.tagging.images import MIME, control_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,6 +25,7 @@ KEYWORDS_IN_DESCRIPTION: Final = 10
 MAX_KEYWORDS: Final = 200
 MAX_KEYWORD_LENGTH: Final = 100
 MAX_LISTED_WORDS: Final = 5
+READINESS_TOKENS: Final = 4
 
 
 class Stage(StrEnum):
@@ -116,6 +117,12 @@ def encode_request(
         return encoded
     before, after = encoded.rsplit(mark.encode(), 1)
     return b"".join((before, f"data:{MIME};base64,".encode(), image.base64, after))
+
+
+def readiness_request(model: str) -> bytes:
+    """The body of a short request with a picture, which only a server that is ready can answer."""
+    fields = {"model": model, "max_tokens": READINESS_TOKENS, "stream": False}
+    return encode_request(fields, "Describe this image in one word.", None, control_pictures()[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from pytest_setups import demo
 from pytest_setups.api.client import Client
 from pytest_setups.serving.processes.server_process import ServerProcess, free_port
 from pytest_setups.serving.server import wait_until_ready
+from pytest_setups.tagging.stages import readiness_request
 
 
 def need_llama_cpp() -> None:
@@ -32,7 +33,9 @@ def llama_cpp(*options: str) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}/v1"
     client = Client(base_url=url, api_key=None, timeout_s=30)
     try:
-        wait_until_ready(client, demo.SERVED_MODEL_NAME, 60, still_there=process.check)
+        wait_until_ready(
+            client, readiness_request, 60, model=demo.SERVED_MODEL_NAME, check_alive=process.check
+        )
         yield url
     finally:
         client.close()
