@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image, ImageDraw
 
-from pytest_setups.demo import companions, texts
-from pytest_setups.demo.asking import Ask, Model, answering
 from tests.servers.llama import llama_cpp
+from toy_model import companions
+from toy_model import questions as texts
+from toy_model.served_model import Ask, Model, answering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -29,7 +29,7 @@ def main() -> None:
     parameters.port = arguments.port
     parameters.api_keys = arguments.api_key
     server = xllamacpp.Server(parameters)
-    print(f"listening on {server.listening_address}", flush=True)  # noqa: T201  # its log
+    print(f"listening on {server.listening_address}", flush=True)
     threading.Event().wait()
 
 

@@ -1,4 +1,4 @@
-"""Measure the toy model through a real llama.cpp server: `python -m pytest_setups.demo.evaluate`.
+"""Measure the toy model through a real llama.cpp server: `python -m toy_model.evaluate`.
 
 Prints each goal with what was reached. All answers are greedy. With `--hf DIR` the same questions
 go through transformers, too, and the answers are compared.
@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_setups.demo import data, texts
-from pytest_setups.demo.asking import MAX_TOKENS, Ask, Model, answering, as_jpeg
-from pytest_setups.demo.companions import DEMO, MMPROJ_FILE, TEXT_FILE
+from toy_model import questions as texts
+from toy_model import scenes as data
+from toy_model.companions import DEMO, MMPROJ_FILE, TEXT_FILE
+from toy_model.served_model import MAX_TOKENS, Ask, Model, answering, as_jpeg
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -303,13 +304,13 @@ def evaluate(pair: Path, folder: Path | None) -> Iterator[Figure]:
 
 def main() -> None:
     """Read the command line and print the figures."""
-    parser = argparse.ArgumentParser(prog="python -m pytest_setups.demo.evaluate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m toy_model.evaluate", description=__doc__)
     parser.add_argument("--pair", type=Path, default=DEMO, help="folder of the GGUF pair")
     parser.add_argument("--hf", type=Path, help="exported hf folder, to compare with transformers")
     arguments = parser.parse_args()
-    print("| figure | reached | goal |\n|---|---|---|")  # noqa: T201 # the table is what the command is for
+    print("| figure | reached | goal |\n|---|---|---|")
     for figure in evaluate(arguments.pair, arguments.hf):
-        print(f"| {figure.name} | {figure.reached} | {figure.goal} |", flush=True)  # noqa: T201
+        print(f"| {figure.name} | {figure.reached} | {figure.goal} |", flush=True)
 
 
 if __name__ == "__main__":

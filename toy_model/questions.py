@@ -7,22 +7,24 @@ import re
 import tomllib
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_setups.demo import HERE
-from pytest_setups.demo.data import chance
+from pytest_setups.demo import HERE as DEMO
+from toy_model.scenes import chance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy as np
 
-    from pytest_setups.demo.data import Sample, Scene
+    from toy_model.scenes import Sample, Scene
 
 STAGES = ("caption", "keywords", "description")
 QUESTIONS = ("background", "colour", "shape", "size", "position")
 
-_PROMPTS = HERE.parent / "tagging" / "prompts"
+HERE = Path(__file__).parent
+_PROMPTS = DEMO.parent / "tagging" / "prompts"
 _CONTEXT_KEYWORDS = 10
 _LAST_WORDS = {
     "centre": "in the centre",

@@ -1,4 +1,4 @@
-"""Export a trained toy model: `python -m pytest_setups.demo.export --checkpoint DIR --out DIR`.
+"""Export a trained toy model: `python -m toy_model.export --checkpoint DIR --out DIR`.
 
 Writes `toy-vlm.gguf` and `mmproj-toy-vlm.gguf` for llama.cpp, and `hf/`, a folder that transformers
 and vLLM load. Matrices are stored as F16 in both, so both hold the same numbers.
@@ -17,9 +17,9 @@ import torch
 from safetensors.numpy import save_file
 from transformers import LlavaConfig
 
-from pytest_setups.demo import data
-from pytest_setups.demo import model as toy
-from pytest_setups.demo.companions import MMPROJ_FILE, TEXT_FILE
+from toy_model import network as toy
+from toy_model import scenes as data
+from toy_model.companions import MMPROJ_FILE, TEXT_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -274,7 +274,7 @@ def export(checkpoint: Path, folder: Path) -> None:
 
 def main() -> None:
     """Read the command line and export."""
-    parser = argparse.ArgumentParser(prog="python -m pytest_setups.demo.export", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m toy_model.export", description=__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True, help="what train wrote to")
     parser.add_argument("--out", type=Path, required=True, help="where the GGUF pair and hf/ go")
     arguments = parser.parse_args()

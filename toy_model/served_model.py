@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from PIL import Image
 
-from pytest_setups.demo.companions import MMPROJ_FILE, TEXT_FILE
+from toy_model.companions import MMPROJ_FILE, TEXT_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

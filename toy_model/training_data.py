@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from pytest_setups.demo import data, texts
-from pytest_setups.demo.heads import CELLS, IGNORED, NAMES, cells
-from pytest_setups.demo.model import IMAGE_ID, IMAGE_TOKENS, PAD_ID, SPECIALS, VOCABULARY
+from toy_model import questions as texts
+from toy_model import scenes as data
+from toy_model.network import IMAGE_ID, IMAGE_TOKENS, PAD_ID, SPECIALS, VOCABULARY
+from toy_model.training_heads import CELLS, IGNORED, NAMES, cells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Train the toy model from nothing: `python -m pytest_setups.demo.train --out DIR`.
+"""Train the toy model from nothing: `python -m toy_model.train --out DIR`.
 
 First the vision tower alone learns to tell what a picture holds. Its early layers mark what the
 shape covers, its middle layers where each patch lies on the shape; in its last layer the patches on
@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import nn
 
-from pytest_setups.demo import data
-from pytest_setups.demo.heads import Heads
-from pytest_setups.demo.model import ToyVlm
-from pytest_setups.demo.source import Batch, Plan, Seen, Source, batches, learn_tokens, stack
+from toy_model import scenes as data
+from toy_model.network import ToyVlm
+from toy_model.training_data import Batch, Plan, Seen, Source, batches, learn_tokens, stack
+from toy_model.training_heads import Heads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -158,7 +158,7 @@ class Log:
     def line(self, text: str) -> None:
         """Print `text` and append it to train.log."""
         stamped = f"{time.perf_counter() - self.start:6.0f} s  {text}"
-        print(stamped, flush=True)  # noqa: T201 # whoever waits for an hour wants to see it move
+        print(stamped, flush=True)
         with (self.folder / "train.log").open("a", encoding="utf-8") as stream:
             stream.write(stamped + "\n")
 
@@ -185,7 +185,7 @@ def train(folder: Path, plan: Plan, threads: int) -> None:
 
 def main() -> None:
     """Read the command line and train."""
-    parser = argparse.ArgumentParser(prog="python -m pytest_setups.demo.train", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m toy_model.train", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoint and log")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch (default: 2)")
     arguments = parser.parse_args()

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, Qwen2Config, Qwen2Model
 
-from pytest_setups.demo.data import IMAGE_SIZE
+from toy_model.scenes import IMAGE_SIZE
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from pytest_setups.demo import data
-from pytest_setups.demo.model import HIDDEN, PATCH
+from toy_model import scenes as data
+from toy_model.network import HIDDEN, PATCH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from pytest_setups.demo.source import Seen
+    from toy_model.training_data import Seen
 
 IGNORED = -100
 """The class of what is not known of a picture."""

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from pytest_setups.demo import HERE, sample_images
+from pytest_setups.demo import sample_images
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     Floats: TypeAlias = NDArray[np.floating[Any]]
 
+HERE = Path(__file__).parent
 SAMPLE_FOLDER = sample_images()
 
 IMAGE_SIZE = 96

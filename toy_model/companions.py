@@ -8,14 +8,16 @@ babbling keeps the vision tower and has a text model of random weights.
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import gguf
 import numpy as np
 
+from pytest_setups import demo
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 TEXT_FILE = "toy-vlm.gguf"
 MMPROJ_FILE = "mmproj-toy-vlm.gguf"
-DEMO = Path(__file__).parent
+DEMO = demo.HERE
 
 _LOUDNESS = 3.0
 """How much wider than the trained ones the random weights of the layers are spread.
