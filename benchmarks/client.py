@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from pytest_setups.api.client import Client
+from pytest_setups.registry.entry import Stage
 from pytest_setups.serving.processes.server_process import free_port
 from pytest_setups.tagging.images import Prepared, Sample, encode
 from pytest_setups.tagging.prefetch import Ahead, InOrder
-from pytest_setups.tagging.stages import Stage, load_prompts
-from pytest_setups.tagging.tagger import Request, ServedTagger
+from pytest_setups.tagging.prompts import load_prompts
+from pytest_setups.tagging.request import Request
+from pytest_setups.tagging.served_tagger import ServedTagger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

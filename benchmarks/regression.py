@@ -19,17 +19,20 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_setups import demo
 from pytest_setups.api.client import Client
-from pytest_setups.registry.entry import STAGES
+from pytest_setups.checks.output_checks import check_outcome
+from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.measurement import Measurement
 from pytest_setups.regression.bounds import parse_bound
 from pytest_setups.regression.comparison import Finding, judge
 from pytest_setups.regression.figures import FIGURES
+from pytest_setups.run.evidence import measurement_of
 from pytest_setups.serving.processes.server_process import free_port
 from pytest_setups.serving.server import wait_until_ready
 from pytest_setups.tagging.images import Sample, find_samples
 from pytest_setups.tagging.prefetch import InOrder
-from pytest_setups.tagging.stages import Stage, load_prompts, readiness_request
-from pytest_setups.tagging.tagger import Request, ServedTagger
+from pytest_setups.tagging.prompts import load_prompts
+from pytest_setups.tagging.request import Request, readiness_request
+from pytest_setups.tagging.served_tagger import ServedTagger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +63,7 @@ def measured_run() -> Run:
             asker = InOrder(ServedTagger(client, request, max_edge=1024))
             images = find_samples([demo.sample_images()])
             return [
-                Measurement.of(asker.take(Sample(image.name, image.path, nth), stage))
+                measurement_of(check_outcome(asker.take(Sample(image.name, image.path, nth), stage)))
                 for nth in range(1, SAMPLES + 1)
                 for image in images
                 for stage in Stage
@@ -90,7 +93,7 @@ def alarms(before: Run, after: Run, text: str) -> tuple[bool, bool]:
     bound = parse_bound(text)
     gate = bare = False
     for name in bound.names:
-        if not name.startswith(STAGES):
+        if not name.startswith(tuple(Stage)):
             continue
         cells = FIGURES[name].cells(before, after)
         pairs = list(cells.values())

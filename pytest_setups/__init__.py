@@ -9,15 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_setups.checks.output_checks import Output
     from pytest_setups.config.settings import Settings
-    from pytest_setups.registry.entry import Entry
+    from pytest_setups.registry.entry import Entry, Stage
     from pytest_setups.registry.store import Registry
     from pytest_setups.serving.server import Server
     from pytest_setups.tagging.images import Sample
+    from pytest_setups.tagging.outputs import Output, Tagging
     from pytest_setups.tagging.python_tagger import ImageTagger, StageTagger
-    from pytest_setups.tagging.stages import Stage
-    from pytest_setups.tagging.tagger import Tagging
 
 __all__ = [
     "Entry",
@@ -35,14 +33,14 @@ __all__ = [
 _HOMES = {
     "Entry": "pytest_setups.registry.entry",
     "ImageTagger": "pytest_setups.tagging.python_tagger",
-    "Output": "pytest_setups.checks.output_checks",
+    "Output": "pytest_setups.tagging.outputs",
     "Registry": "pytest_setups.registry.store",
     "Sample": "pytest_setups.tagging.images",
     "Server": "pytest_setups.serving.server",
     "Settings": "pytest_setups.config.settings",
-    "Stage": "pytest_setups.tagging.stages",
+    "Stage": "pytest_setups.registry.entry",
     "StageTagger": "pytest_setups.tagging.python_tagger",
-    "Tagging": "pytest_setups.tagging.tagger",
+    "Tagging": "pytest_setups.tagging.outputs",
 }
 
 

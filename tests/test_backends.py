@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_setups.api.client import Client
+from pytest_setups.registry.entry import Stage
 from pytest_setups.serving.backends import Identity
 from pytest_setups.serving.server import Server, meet
-from pytest_setups.tagging.stages import Stage
 from tests.conftest import draw, entries
 from tests.servers.scripted import Reply, Scripted, as_json, models, serve
 

@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from pytest_setups.api.client import Reply
-from pytest_setups.checks.output_checks import CHECKS, Output, failures
-from pytest_setups.tagging.stages import Stage, load_prompts, parse_keywords
+from pytest_setups.checks.output_checks import CHECKS, failures
+from pytest_setups.registry.entry import Stage
+from pytest_setups.tagging.keywords import parse_keywords
+from pytest_setups.tagging.outputs import Output
+from pytest_setups.tagging.prompts import load_prompts
 
 PROMPTS = load_prompts("default")
 GOOD = {

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_setups.registry.entry import STAGES, Entry, Results, StageName
+from pytest_setups.registry.entry import Entry, Results, Stage
 from pytest_setups.registry.measurement import Measurement
 from pytest_setups.registry.store import Registry
 from pytest_setups.regression.bounds import parse_bound
@@ -27,7 +27,7 @@ IMAGES = tuple(f"{number:02}.jpg" for number in range(13))
 def measured(
     latency: Callable[[int, int], float],
     samples: int = 1,
-    stages: Sequence[StageName] = STAGES,
+    stages: Sequence[Stage] = tuple(Stage),
     **fields: Any,
 ) -> list[Measurement]:
     """Measurements of thirteen images; ``latency`` is given an image's number and the sample."""
@@ -98,7 +98,7 @@ def test_few_other_words_break_the_bound_on_texts() -> None:
     words = [("boat", "sea"), ("boat", "sand"), ("hill", "sand")]
     after = [
         one.model_copy(update={"keywords": words[number % 3]}) if one.keywords else one
-        for number, one in enumerate(measured(lambda *_: 1.0, stages=("keywords",)))
+        for number, one in enumerate(measured(lambda *_: 1.0, stages=(Stage.KEYWORDS,)))
     ]
 
     assert findings(compare(before, after, [parse_bound("keywords_overlap:0.9")])) == {
@@ -303,7 +303,7 @@ def test_a_failed_attempt_is_no_baseline(registry: Registry, setups: Command) ->
 
 def test_answers_that_are_missing_are_not_compared(registry: Registry, setups: Command) -> None:
     record(registry, "old", measured(lambda *_: 1.0))
-    record(registry, "less", measured(lambda *_: 1.0, stages=("caption", "keywords")))
+    record(registry, "less", measured(lambda *_: 1.0, stages=(Stage.CAPTION, Stage.KEYWORDS)))
     record(registry, "none", [])
 
     for name in ("less", "none"):

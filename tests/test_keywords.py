@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_setups.tagging.stages import Keywords, parse_keywords
+from pytest_setups.tagging.keywords import Keywords, parse_keywords
 
 WORDS = ("old boat", "river", "hills")
 FORMS = {

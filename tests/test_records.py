@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from pytest_setups.registry.entry import Stage
 from pytest_setups.tagging.records import Record, Records, read_records
-from pytest_setups.tagging.stages import Stage
 
 GOOD: dict[str, Any] = {
     "image": "boat.jpg",

@@ -24,7 +24,7 @@ STAGES = ("caption", "keywords", "description")
 QUESTIONS = ("background", "colour", "shape", "size", "position")
 
 HERE = Path(__file__).parent
-_PROMPTS = DEMO.parent / "tagging" / "prompts"
+_PROMPTS = DEMO.parent / "tagging" / "prompt_profiles"
 _CONTEXT_KEYWORDS = 10
 _LAST_WORDS = {
     "centre": "in the centre",

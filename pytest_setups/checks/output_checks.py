@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from pytest_setups.redaction import one_line
-from pytest_setups.tagging.stages import Stage
+from pytest_setups.registry.entry import Stage
+from pytest_setups.tagging.outputs import TAGGER_CHECK, Failure, Outcome, Output, without_reasoning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from pytest_setups.api.client import Reply
-    from pytest_setups.tagging.stages import Keywords
 
 MIN_KEYWORDS: Final = 3
 MIN_REPEATED_WORDS: Final = 4
@@ -23,34 +22,6 @@ LOOP_MAX_PERIOD: Final = 30
 ECHO_WORDS: Final = 10
 MAX_GARBLED_SHARE: Final = 0.05
 MAX_CHECKED: Final = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """What a tagger gave for one stage of one image.
-
-    ``prompt`` is the template that was asked with. ``fault`` is the tagger's own word on why the stage
-    went wrong. Where a tagger makes all stages of an image at once, ``image_s`` is how many seconds
-    the image took, and ``extra`` what else it told of the image.
-    """
-
-    stage: Stage
-    text: str
-    keywords: Keywords | None = None
-    reply: Reply | None = None
-    prompt: str = ""
-    caption: str = ""
-    fault: str | None = None
-    image_s: float | None = None
-    extra: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why an output does not count as populated: the check's name and its reason in one line."""
-
-    check: str
-    reason: str
 
 
 Check = Callable[[Output], str | None]
@@ -74,18 +45,12 @@ _TEMPLATE_TOKEN: Final = re.compile(
     | \[/?(?:INST|IMG)\] | <</?SYS>> | ^\s*(?:ASSISTANT|USER|SYSTEM):
     """
 )
-_THINKING: Final = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | re.IGNORECASE)
 _CHARACTER_LOOP: Final = re.compile(r"(.{1,40}?)\1{7,}", re.DOTALL)
 
 
 def normalised(text: str) -> str:
     """The words alone, folded: what two texts have in common when they say the same."""
     return " ".join(re.findall(r"\w+", text.casefold()))
-
-
-def without_reasoning(text: str) -> str:
-    """The text without ``<think>`` blocks, closed or not."""
-    return _THINKING.sub("", text).strip()
 
 
 def _empty(output: Output) -> str | None:
@@ -199,7 +164,6 @@ def _keywords_form(output: Output) -> str | None:
     return None
 
 
-TAGGER_CHECK: Final = "tagger"  # what the tagger itself says went wrong
 CHECKS: Final[dict[str, Check]] = {
     "empty": _empty,  # karakeep, ollama: content "" with HTTP 200
     "reasoning-only": _reasoning_only,  # vllm#48645: content null, all text in reasoning
@@ -221,3 +185,8 @@ def failures(output: Output) -> tuple[Failure, ...]:
         return (Failure(TAGGER_CHECK, output.fault),)
     found = ((name, check(output)) for name, check in CHECKS.items())
     return tuple(Failure(name, reason) for name, reason in found if reason is not None)
+
+
+def check_outcome(outcome: Outcome) -> Outcome:
+    """The outcome with every check that its output does not pass."""
+    return outcome if outcome.output is None else replace(outcome, failures=failures(outcome.output))

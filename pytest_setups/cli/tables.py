@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pytest_setups.redaction import one_line, redact
-from pytest_setups.registry.entry import STAGES
+from pytest_setups.registry.entry import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -90,10 +90,10 @@ def outcomes_table(found: Comparison, slugs: tuple[str, str]) -> Table:
 
 def history_table(entries: Iterable[tuple[str, Entry]], asked: str) -> Table:
     """One setup over time: mean seconds an image, median seconds a stage; the entry asked for is bold."""
-    table = _table("date", "version", "status", "s/image", *STAGES, "slug")
+    table = _table("date", "version", "status", "s/image", *Stage, "slug")
     for slug, entry in entries:
         stages = entry.performance.stages or {}
-        medians = (stages[stage].p50_s if stage in stages else None for stage in STAGES)
+        medians = (stages[stage].p50_s if stage in stages else None for stage in Stage)
         table.add_row(
             cell(f"{entry.verification.date_utc:%Y-%m-%d}"),
             cell(entry.server.version),

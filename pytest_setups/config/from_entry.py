@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_setups.registry.parsing import EntryError
 from pytest_setups.registry.store import Registry, RegistryError
-from pytest_setups.tagging.stages import Prompts
+from pytest_setups.tagging.prompts import Prompts
 
 if TYPE_CHECKING:
     from collections.abc import Collection

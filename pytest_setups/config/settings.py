@@ -25,11 +25,11 @@ from pytest_setups import demo
 from pytest_setups.config.from_entry import load_origin, settings_of
 from pytest_setups.config.options import OPTIONS, Given, Kind, truth
 from pytest_setups.redaction import encodable, redact
-from pytest_setups.registry.entry import Entry
+from pytest_setups.registry.entry import Entry, Stage
 from pytest_setups.registry.store import RegistryError, check_slug
 from pytest_setups.regression.bounds import Bound, parse_bound
 from pytest_setups.tagging.command_template import Template
-from pytest_setups.tagging.stages import PromptError, Prompts, Stage, load_prompts
+from pytest_setups.tagging.prompts import PromptError, Prompts, load_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

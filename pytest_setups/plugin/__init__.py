@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_setups.run.connection import Session
     from pytest_setups.serving.server import Server
     from pytest_setups.tagging.images import Sample
-    from pytest_setups.tagging.tagger import Tagging
+    from pytest_setups.tagging.outputs import Tagging
 
 SESSION: Final = pytest.StashKey["Session"]()
 NO_SERVER: Final = "no server is named: pytest --setup-base-url URL"

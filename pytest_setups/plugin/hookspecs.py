@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_setups.checks.output_checks import Output
     from pytest_setups.config.settings import Settings
-    from pytest_setups.registry.entry import Entry
+    from pytest_setups.registry.entry import Entry, Stage
     from pytest_setups.tagging.images import Sample
+    from pytest_setups.tagging.outputs import Output
     from pytest_setups.tagging.python_tagger import ImageTagger, StageTagger
-    from pytest_setups.tagging.stages import Stage
 
 
 @pytest.hookspec(firstresult=True)

@@ -8,24 +8,20 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from pytest_setups.api.client import ServerError
+from pytest_setups.checks.output_checks import check_outcome
 from pytest_setups.plugin.user_hooks import OwnChecks
 from pytest_setups.proofs.vision import prove_vision
 from pytest_setups.redaction import one_line
-from pytest_setups.registry.measurement import (
-    FailedCheck,
-    Measurement,
-    ModelsEvidence,
-    TaggerEvidence,
-    VisionEvidence,
-)
-from pytest_setups.tagging.stages import Stage
-from pytest_setups.tagging.tagger import Tagging
+from pytest_setups.registry.entry import Stage
+from pytest_setups.registry.measurement import FailedCheck, Measurement
+from pytest_setups.run.evidence import ModelsEvidence, TaggerEvidence, VisionEvidence, measurement_of
+from pytest_setups.tagging.outputs import Tagging
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_setups.registry.measurement import Evidence
     from pytest_setups.run.connection import Session
+    from pytest_setups.run.evidence import Evidence
     from pytest_setups.tagging.command_tagger import ExternalTagger
     from pytest_setups.tagging.images import Sample
 
@@ -76,8 +72,8 @@ class Asking:
         """Fail unless the output of this stage is populated."""
         reason = self.session.fault
         if reason is None:
-            outcome = self.session.asker(plan(self.item.session.items)).take(sample, stage)
-            measurement = Measurement.of(OwnChecks(self.item.config).judge(outcome))
+            outcome = check_outcome(self.session.asker(plan(self.item.session.items)).take(sample, stage))
+            measurement = measurement_of(OwnChecks(self.item.config).judge(outcome))
         else:
             failure = FailedCheck(check="server", reason=reason)
             measurement = Measurement(
@@ -94,8 +90,8 @@ class Asking:
 def tag(session: Session, items: Sequence[pytest.Item], sample: Sample, checks: OwnChecks) -> Tagging:
     """All three outputs of an image, or fail the test with the reason."""
     asker = session.asker(plan(items))
-    outcomes = [checks.judge(asker.take(sample, stage)) for stage in Stage]
-    failed = [explain(Measurement.of(outcome)) for outcome in outcomes if outcome.failures]
+    outcomes = [checks.judge(check_outcome(asker.take(sample, stage))) for stage in Stage]
+    failed = [explain(measurement_of(outcome)) for outcome in outcomes if outcome.failures]
     if failed:
         pytest.fail("\n".join(failed), pytrace=False)
     return Tagging.of(sample, outcomes)

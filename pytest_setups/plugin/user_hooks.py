@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_setups.checks.output_checks import Failure
 from pytest_setups.config.settings import SettingsError
 from pytest_setups.redaction import one_line, redact
 from pytest_setups.registry.entry import Entry
 from pytest_setups.registry.store import RegistryError
 from pytest_setups.run.collector import Finish
+from pytest_setups.tagging.outputs import Failure
 from pytest_setups.tagging.python_tagger import told
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_setups.config.settings import Settings
-    from pytest_setups.tagging.tagger import Outcome
+    from pytest_setups.tagging.outputs import Outcome
 
 PROVED: Final = ("date_utc", "images_processed", "images", "vision", "checks", "results")
 

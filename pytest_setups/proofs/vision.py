@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from pytest_setups.checks.output_checks import normalised
 from pytest_setups.redaction import one_line
+from pytest_setups.registry.entry import Stage
 from pytest_setups.tagging.images import control_pictures
-from pytest_setups.tagging.stages import Stage
 
 if TYPE_CHECKING:
     from pytest_setups.api.client import Client, Reply
     from pytest_setups.tagging.images import Prepared
-    from pytest_setups.tagging.tagger import Request
+    from pytest_setups.tagging.request import Request
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_setups.redaction import one_line, redact, redact_json
-from pytest_setups.registry.entry import STAGES
+from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.parsing import EntryError, json_path
 from pytest_setups.registry.store import RegistryError
 
@@ -212,7 +212,7 @@ def _outcomes(entry: Entry) -> dict[str, Any]:
         "avg_latency_s": performance.avg_latency_s,
         "images_per_s": performance.images_per_s,
     }
-    for stage in STAGES:
+    for stage in Stage:
         figures = (performance.stages or {}).get(stage)
         found |= {f"{stage}.{name}": getattr(figures, name, None) for name in STAGE_FIGURES}
     return found

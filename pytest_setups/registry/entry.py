@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Annotated, Any, Final, Literal, Self, get_args
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -32,10 +33,16 @@ MAX_NAME: Final = 1000
 SLUG_PATTERN: Final = r"[a-z0-9][a-z0-9._-]{0,199}"
 RESULTS_PATTERN: Final = rf"results/{SLUG_PATTERN}\.jsonl"
 
-StageName = Literal["caption", "keywords", "description"]
-STAGES: Final = get_args(StageName)
 Status = Literal["success", "failed"]
 CommandSource = Literal["given", "process", "launched", "entry"]
+
+
+class Stage(StrEnum):
+    """Caption, keywords or description, in the order in which they are asked."""
+
+    CAPTION = "caption"
+    KEYWORDS = "keywords"
+    DESCRIPTION = "description"
 
 
 def _text_date(value: object) -> object:
@@ -133,7 +140,7 @@ class Tagger(Part):
 
     command: str | None = None
     base_url: str | None = None
-    models: dict[StageName, str] = Field(default_factory=dict)
+    models: dict[Stage, str] = Field(default_factory=dict)
     max_new_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -215,7 +222,7 @@ class Performance(Part):
     images_per_s: float | None = None
     concurrency: int | None = None
     repeat: int | None = None
-    stages: dict[StageName, StagePerformance] | None = None
+    stages: dict[Stage, StagePerformance] | None = None
     image: ImagePerformance | None = None
 
 

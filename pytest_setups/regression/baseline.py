@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.registry.differences import Obstacle, by_date, images_of, load_all, obstacles, told
-from pytest_setups.registry.entry import STAGES, Entry
+from pytest_setups.registry.entry import Entry, Stage
 from pytest_setups.registry.files import read_bounded
 from pytest_setups.registry.measurement import Measurement, read_measurements
 from pytest_setups.registry.parsing import EntryError
@@ -157,7 +157,7 @@ def is_path(name: str) -> bool:
 
 
 def _check_whole(name: str, images: Collection[str], measured: Sequence[Measurement]) -> None:
-    wanted = {(image, stage) for image in images for stage in STAGES}
+    wanted = {(image, stage) for image in images for stage in Stage}
     lacking = wanted - {(one.image, one.stage) for one in measured if one.sample == 1}
     if lacking:
         message = f"not comparable: the results of {name} lack {len(lacking)} of {len(wanted)} answers"

@@ -8,7 +8,7 @@ from enum import StrEnum
 from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
-from pytest_setups.registry.entry import STAGES
+from pytest_setups.registry.entry import Stage
 from pytest_setups.regression.figures import FIGURES, Worse
 from pytest_setups.regression.statistics import spread
 
@@ -126,7 +126,7 @@ def compare(
     return Compared(
         images=len({image for image, _ in common}),
         samples=len({sample for _, sample in common}),
-        populated=[_populated(stage, before, after) for stage in STAGES],
+        populated=[_populated(stage, before, after) for stage in Stage],
         rows=rows,
         unmeasured=[
             one.text

@@ -9,8 +9,8 @@ from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from pytest_setups.registry.entry import STAGES
-from pytest_setups.registry.measurement import image_seconds, percentile
+from pytest_setups.registry.entry import Stage
+from pytest_setups.registry.performance import image_seconds, percentile
 from pytest_setups.regression.similarity import keyword_overlap, word_similarity
 from pytest_setups.regression.statistics import ENOUGH_SAMPLES
 
@@ -211,7 +211,7 @@ def _text(name: str, stage: str, like: Callable[[Measurement, Measurement], floa
 
 
 FIGURES: Final[Mapping[str, Figure]] = {
-    **{name: figure for stage in STAGES for name, figure in _of_stage(stage).items()},
+    **{name: figure for stage in Stage for name, figure in _of_stage(stage).items()},
     **_latencies(IMAGE, _whole_images),
     **_text("caption_similarity", "caption", _same_words),
     **_text("keywords_overlap", "keywords", _same_keywords),

@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pytest_setups.redaction import printable, redact
-from pytest_setups.registry.entry import STAGES
+from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.files import replace
 from pytest_setups.report import plots
 from pytest_setups.report.comparison_text import COLUMNS
@@ -125,7 +125,7 @@ def _environment() -> Environment:
     )
     environment.globals |= {
         "package_version": version("pytest-setups"),
-        "stages": STAGES,
+        "stages": tuple(Stage),
         "comparison_columns": COLUMNS,
     }
     environment.filters |= {"seconds": _seconds, "fields": _fields, "picture": _picture}

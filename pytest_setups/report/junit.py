@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pytest_setups.registry.measurement import by_stage
+from pytest_setups.registry.performance import by_stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

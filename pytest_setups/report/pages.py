@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.registry.differences import by_date
-from pytest_setups.registry.entry import STAGES
+from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.measurement import Measurement, read_measurements
 from pytest_setups.registry.parsing import EntryError
 from pytest_setups.regression.baseline import BaselineError, Gate, is_path, load_baseline
@@ -45,7 +45,7 @@ class ImageResult:
     @property
     def passed(self) -> bool:
         """Whether every stage was measured and populated."""
-        return len(self.stages) == len(STAGES) and all(found.passed for found in self.stages.values())
+        return len(self.stages) == len(Stage) and all(found.passed for found in self.stages.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ import pygal.style
 from markupsafe import Markup
 
 from pytest_setups.redaction import one_line
-from pytest_setups.registry.entry import STAGES
-from pytest_setups.registry.measurement import by_stage
+from pytest_setups.registry.entry import Stage
+from pytest_setups.registry.performance import by_stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,7 @@ def stage_box(measurements: Sequence[Measurement], before: Sequence[Measurement]
     """
     now, earlier = _latencies(measurements), _latencies(before)
     paired = any(earlier.values())
-    boxes = [(stage, now[stage]) for stage in STAGES]
+    boxes: list[tuple[str, list[float]]] = [(stage, now[stage]) for stage in Stage]
     if paired:
         boxes = [
             box for stage, latencies in boxes for box in (("before", earlier[stage]), (stage, latencies))
@@ -63,7 +63,7 @@ def stage_box(measurements: Sequence[Measurement], before: Sequence[Measurement]
 def _latencies(measurements: Sequence[Measurement]) -> dict[str, list[float]]:
     grouped = by_stage(measurements)
     return {
-        stage: [m.latency_s for m in grouped.get(stage, ()) if m.latency_s is not None] for stage in STAGES
+        stage: [m.latency_s for m in grouped.get(stage, ()) if m.latency_s is not None] for stage in Stage
     }
 
 
@@ -82,7 +82,7 @@ def image_bars(measurements: Sequence[Measurement]) -> Markup | None:
     slowest = sorted(seconds, key=lambda image: sum(seconds[image].values()))[-MAX_IMAGES:]
     chart = _chart(pygal.HorizontalStackedBar, height=110 + 22 * len(slowest), truncate_label=22, max_scale=5)
     chart.x_labels = [one_line(image, 60) for image in slowest]
-    for stage in STAGES:
+    for stage in Stage:
         chart.add(stage, [seconds[image].get(stage) for image in slowest])
     return _svg(chart, "Seconds of each image, its stages stacked") if slowest else None
 
@@ -98,7 +98,7 @@ def history_lines(entries: Sequence[tuple[str, Entry]]) -> Markup | None:
     chart = _chart(
         pygal.Line, x_labels=labels, max_scale=8, height=300, x_label_rotation=335, truncate_label=40
     )
-    for stage in STAGES:
+    for stage in Stage:
         chart.add(stage, [_median(entry, stage) for _, entry in entries])
     chart.add("image, mean", [entry.performance.avg_latency_s for _, entry in entries])
     return _svg(chart, "Median seconds of each stage, and mean seconds of an image, over time")

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_setups.redaction import one_line, redact, redact_url
-from pytest_setups.registry.measurement import by_stage, image_performance, image_seconds, stage_performance
-from pytest_setups.tagging.stages import Stage
+from pytest_setups.registry.entry import Stage
+from pytest_setups.registry.performance import by_stage, image_performance, image_seconds, stage_performance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_setups.registry.measurement import Measurement, TaggerEvidence
+    from pytest_setups.registry.measurement import Measurement
     from pytest_setups.run.connection import Session
+    from pytest_setups.run.evidence import TaggerEvidence
 
 COLUMNS = ("stage", "n", "failed", "mean s", "p50 s", "p95 s", "max s", "TTFT s", "tokens/s")
 
@@ -49,7 +50,7 @@ def rows(measurements: Sequence[Measurement]) -> Iterator[list[str]]:
     """The cells of each line of the table."""
     grouped = by_stage(measurements)
     for stage in Stage:
-        found = grouped.get(stage.value, [])
+        found = grouped.get(stage, [])
         figures = stage_performance(found)
         failed = sum(not measurement.passed for measurement in found)
         seconds = (figures.mean_s, figures.p50_s, figures.p95_s, figures.max_s, figures.ttft_p50_s)

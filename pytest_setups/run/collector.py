@@ -11,32 +11,33 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from pytest_setups.checks.output_checks import CHECKS, TAGGER_CHECK, normalised
+from pytest_setups.checks.output_checks import CHECKS, normalised
 from pytest_setups.redaction import encodable, one_line, redact, redact_json, redact_url, without_paths
 from pytest_setups.registry import entry as schema
-from pytest_setups.registry.entry import StageName
-from pytest_setups.registry.measurement import (
-    Evidence,
-    ImageSample,
-    Measurement,
-    ModelsEvidence,
-    TaggerEvidence,
-    VisionEvidence,
+from pytest_setups.registry.entry import Stage
+from pytest_setups.registry.measurement import ImageSample, Measurement
+from pytest_setups.registry.performance import (
     by_stage,
     image_performance,
     image_seconds,
     images_per_s,
     mean_image_seconds,
-    parse_evidence,
     stage_performance,
     told_models,
 )
 from pytest_setups.registry.store import Recorded, Registry, make_slug
+from pytest_setups.run.evidence import (
+    Evidence,
+    ModelsEvidence,
+    TaggerEvidence,
+    VisionEvidence,
+    parse_evidence,
+)
 from pytest_setups.serving.backends import Identity
 from pytest_setups.serving.local.environment import environment
 from pytest_setups.serving.local.listener import Listener, address
 from pytest_setups.tagging.images import FORMAT, QUALITY, ImageError, file_sha256
-from pytest_setups.tagging.stages import Stage
+from pytest_setups.tagging.outputs import TAGGER_CHECK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from pytest_setups.serving.facts import ServerFacts
 
 SAME_WORDS_CHECK = "same-words"
-Asked = tuple[str, int, StageName]
+Asked = tuple[str, int, Stage]
 """An image's name, which of its samples, and the stage."""
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from pytest_setups import demo
 from pytest_setups.api.client import Client, ServerError
 from pytest_setups.redaction import one_line, redact_url
+from pytest_setups.registry.entry import Stage
 from pytest_setups.serving.backends import Identity
 from pytest_setups.serving.facts import ServerFacts, Source, gather_facts
 from pytest_setups.serving.launch import Launch, Launched, Origin, plan_launch
@@ -23,8 +24,8 @@ from pytest_setups.tagging.command_tagger import ExternalTagger, Job, Workplace
 from pytest_setups.tagging.images import control_pictures
 from pytest_setups.tagging.prefetch import Ahead, InOrder
 from pytest_setups.tagging.python_tagger import own_tagger
-from pytest_setups.tagging.stages import Stage, readiness_request
-from pytest_setups.tagging.tagger import Request, ServedTagger
+from pytest_setups.tagging.request import Request, readiness_request
+from pytest_setups.tagging.served_tagger import ServedTagger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_setups.api.client import FaultKind, ServerError, server_root
 from pytest_setups.redaction import one_line, printable, redact_url
+from pytest_setups.registry.entry import Stage
 from pytest_setups.serving.backends import Identity, identify
-from pytest_setups.tagging.stages import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_setups.tagging.stages import Stage
+from pytest_setups.registry.entry import Stage
 
 if TYPE_CHECKING:
     from pytest_setups.plugin.steps import Asking

@@ -8,11 +8,10 @@ import threading
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_setups.checks.output_checks import Output
+from pytest_setups.registry.entry import Stage
 from pytest_setups.serving.processes.batch_program import Ended, run_program
+from pytest_setups.tagging.outputs import Output, TaggerError
 from pytest_setups.tagging.records import Records, read_records
-from pytest_setups.tagging.stages import Stage
-from pytest_setups.tagging.tagger import TaggerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,13 +6,14 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
-from pytest_setups.tagging.tagger import Outcome, Work
+from pytest_setups.tagging.outputs import Outcome
+from pytest_setups.tagging.tagger import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from pytest_setups.registry.entry import Stage
     from pytest_setups.tagging.images import Sample
-    from pytest_setups.tagging.stages import Stage
     from pytest_setups.tagging.tagger import Tagger
 
 

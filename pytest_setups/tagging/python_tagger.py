@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from pytest_setups.api.client import MAX_TEXT, Reply
-from pytest_setups.checks.output_checks import Output, without_reasoning
 from pytest_setups.redaction import one_line, printable, redact
-from pytest_setups.tagging.stages import Stage, as_keywords, parse_keywords
-from pytest_setups.tagging.tagger import TaggerError, Tagging
+from pytest_setups.registry.entry import Stage
+from pytest_setups.tagging.keywords import as_keywords, parse_keywords
+from pytest_setups.tagging.outputs import Output, TaggerError, Tagging, without_reasoning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_setups.tagging.images import Sample
-    from pytest_setups.tagging.stages import Keywords
+    from pytest_setups.tagging.keywords import Keywords
 
 METHODS: Final = tuple(stage.value for stage in Stage)
 MAX_TEXT_SHOWN: Final = 300

@@ -12,7 +12,8 @@ from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from pytest_setups.redaction import HIDDEN, one_line, printable, redact
-from pytest_setups.tagging.stages import Keywords, Stage, as_keywords
+from pytest_setups.registry.entry import Stage
+from pytest_setups.tagging.keywords import Keywords, as_keywords
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -13,7 +13,7 @@ from pytest_setups import demo
 from pytest_setups.api.client import Client
 from pytest_setups.serving.processes.server_process import ServerProcess, free_port
 from pytest_setups.serving.server import wait_until_ready
-from pytest_setups.tagging.stages import readiness_request
+from pytest_setups.tagging.request import readiness_request
 
 
 def need_llama_cpp() -> None:

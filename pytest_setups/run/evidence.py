@@ -1,0 +1,85 @@
+"""What tests hand to the run: measurements, and the evidence of proofs, each one line of JSON."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+
+from pydantic import Field, TypeAdapter
+
+from pytest_setups.registry.measurement import FailedCheck, Line, Measurement
+
+if TYPE_CHECKING:
+    from pytest_setups.proofs.vision import Vision
+    from pytest_setups.tagging.outputs import Outcome
+
+
+class TaggerEvidence(Line):
+    """How an external tagger's command went: as run on one line, and in how many seconds."""
+
+    kind: Literal["tagger"] = "tagger"
+    passed: bool
+    reason: str | None = None
+    command: str | None = None
+    places: dict[str, str] = Field(default_factory=dict)
+    seconds: float | None = None
+    log: str | None = None
+
+
+class ModelsEvidence(Line):
+    """Whether the server lists the models."""
+
+    kind: Literal["models"] = "models"
+    passed: bool
+    reason: str | None = None
+
+
+class VisionEvidence(Line):
+    """Whether the model sees, and how that is known."""
+
+    kind: Literal["vision"] = "vision"
+    seen: bool
+    reason: str | None = None
+    answers: dict[str, str] = Field(default_factory=dict)
+    prompt_tokens: dict[str, int | None] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, vision: Vision) -> Self:
+        """The evidence of a proof."""
+        return cls(
+            seen=vision.seen, reason=vision.reason, answers=vision.answers, prompt_tokens=vision.prompt_tokens
+        )
+
+
+Evidence = Measurement | ModelsEvidence | VisionEvidence | TaggerEvidence
+_EVIDENCE: Final[TypeAdapter[Evidence]] = TypeAdapter(Annotated[Evidence, Field(discriminator="kind")])
+
+
+def parse_evidence(line: str) -> Evidence:
+    """The evidence in one line of JSON."""
+    return _EVIDENCE.validate_json(line)
+
+
+def measurement_of(outcome: Outcome) -> Measurement:
+    """The measurement of an outcome."""
+    output = outcome.output
+    reply = output.reply if output else None
+    found = output.keywords if output else None
+    return Measurement(
+        image=outcome.sample.name,
+        stage=outcome.stage.value,
+        sample=outcome.sample.nth,
+        passed=not outcome.failures,
+        failures=tuple(FailedCheck(check=f.check, reason=f.reason) for f in outcome.failures),
+        text=output.text if output else None,
+        keywords=found.words if found else None,
+        keywords_form=found.form if found else None,
+        finish_reason=reply.finish_reason if reply else None,
+        started_utc=datetime.fromtimestamp(reply.started_at, UTC) if reply else None,
+        latency_s=round(reply.latency_s, 6) if reply else None,
+        ttft_s=round(reply.ttft_s, 6) if reply and reply.ttft_s is not None else None,
+        prompt_tokens=reply.prompt_tokens if reply else None,
+        output_tokens=reply.output_tokens if reply else None,
+        image_s=round(output.image_s, 6) if output and output.image_s is not None else None,
+        extra=dict(output.extra) if output and output.extra is not None else None,
+    )

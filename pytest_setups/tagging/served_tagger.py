@@ -1,0 +1,43 @@
+"""The built-in tagger: asks a served model for the three stages of a picture."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from pytest_setups.registry.entry import Stage
+from pytest_setups.tagging.images import Sample, prepare
+from pytest_setups.tagging.keywords import parse_keywords
+from pytest_setups.tagging.outputs import Output, without_reasoning
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_setups.api.client import Client
+    from pytest_setups.tagging.request import Request
+
+
+class ServedTagger:
+    """Asks a served model; keeps the ``at_once`` pictures in work prepared."""
+
+    chained = True
+
+    def __init__(self, client: Client, request: Request, *, max_edge: int, at_once: int = 1) -> None:
+        self._client = client
+        self._request = request
+        self._prepared = lru_cache(maxsize=at_once)(lambda sample: prepare(sample.path, max_edge))
+
+    def tag(self, stage: Stage, sample: Sample, caption: str, keywords: Sequence[str]) -> Output:
+        """The output of one stage."""
+        prompts = self._request.prompts
+        prompt = prompts.of(stage, caption, keywords)
+        body = self._request.body(stage, prompt, self._prepared(sample))
+        reply = self._client.chat(body, stream=self._request.stream)
+        return Output(
+            stage=stage,
+            text=reply.text,
+            keywords=parse_keywords(without_reasoning(reply.text)) if stage is Stage.KEYWORDS else None,
+            reply=reply,
+            prompt=getattr(prompts, stage.value),
+            caption=caption if stage is Stage.DESCRIPTION else "",
+        )
