@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from pytest_setups.redaction import one_line, redact
+from pytest_setups.registry.documents import fields
 from pytest_setups.registry.entry import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from pytest_setups.registry.differences import Comparison
     from pytest_setups.registry.entry import Entry
@@ -53,7 +54,7 @@ def entry_table(slug: str, entry: Entry) -> Table:
     table.columns[0].style = "cyan"
     table.add_row(cell("slug"), cell(slug, "bold"))
     document = entry.model_dump(mode="json", exclude_none=True, exclude={"performance": {"stages"}})
-    for path, value in _fields(document):
+    for path, value in fields(document):
         table.add_row(cell(path), cell(value, limit=2000))
     table.add_row(cell("fingerprint"), cell(entry.fingerprint()))
     return table
@@ -132,15 +133,6 @@ def _table(*columns: str, show_header: bool = True) -> Table:
     for column in columns:
         table.add_column(cell(column), overflow="fold")
     return table
-
-
-def _fields(value: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Fields by dotted name; lists stay whole."""
-    for name, child in value.items():
-        if isinstance(child, dict):
-            yield from _fields(child, f"{path}{name}.")
-        else:
-            yield f"{path}{name}", child
 
 
 def _written(value: object) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_setups.redaction import one_line, redact, redact_json
+from pytest_setups.registry.documents import leaves
 from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.parsing import EntryError, json_path
 from pytest_setups.registry.store import RegistryError
@@ -162,12 +163,9 @@ def _settings(entry: Entry) -> dict[str, Any]:
     return public
 
 
-def _leaves(value: object, path: tuple[str | int, ...] = ()) -> dict[str, Any]:
+def _leaves(document: object) -> dict[str, Any]:
     """Every value in a document that is not null, by its JSON path."""
-    if isinstance(value, dict) and value:
-        parts = [_leaves(child, (*path, str(name))) for name, child in value.items()]
-        return {key: leaf for part in parts for key, leaf in part.items()}
-    return {} if value is None or value == {} else {json_path(path): value}
+    return {json_path(path): value for path, value in leaves(document) if value is not None}
 
 
 def images_of(entry: Entry) -> dict[str, str | None]:

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pytest_setups.redaction import printable, redact
+from pytest_setups.registry.documents import fields
 from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.files import replace
 from pytest_setups.report import plots
@@ -147,14 +148,13 @@ def _picture(url: str) -> Markup:
     return Markup(url) if _PICTURE.fullmatch(url) else Markup("")  # noqa: S704  # base64 alone
 
 
-def _fields(value: object, path: str = "") -> list[tuple[str, str]]:
-    """The leaves of a document by dotted name."""
-    if isinstance(value, dict):
-        parts = [_fields(child, f"{path}.{name}" if path else str(name)) for name, child in value.items()]
-        return [field for part in parts for field in part]
-    if value in (None, "", []):
-        return []
-    return [(path, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))]
+def _fields(document: object) -> list[tuple[str, str]]:
+    """The fields of a document that say something, by dotted name."""
+    return [
+        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        for name, value in fields(document)
+        if value not in (None, "", [])
+    ]
 
 
 @cache
