@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_setups.registry.entry import Stage
 from pytest_setups.regression.figures import FIGURES, Worse
-from pytest_setups.regression.statistics import spread
+from pytest_setups.regression.statistics import estimate_uncertainty
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -146,11 +146,11 @@ def _row(name: str, figure: Figure, cells: Cells, bounds: Sequence[Bound], *, ti
         return Row(name, figure.unit, before, after, judged=judged)
     judged = [Judged(bound.text, judge(figure, cells, bound)) for bound in bounds]
     if before is None:
-        margin = spread(cells, figure.after, drift=_drift(figure, cells)).margin
+        margin = estimate_uncertainty(cells, figure.after, drift=_drift(figure, cells)).margin
         low, high = _range(max(after - margin, 0.0), min(after + margin, 1.0), margin)
         return Row(name, figure.unit, None, after, None, low, high, judged)
     ratio = after / before
-    margin = spread(
+    margin = estimate_uncertainty(
         cells,
         lambda drawn: _log(figure.after(drawn)) - _log(figure.before(drawn)),
         drift=_drift(figure, cells),
@@ -173,7 +173,7 @@ def judge(figure: Figure, cells: Cells, bound: Bound) -> Finding:
     found = excess(list(cells.values()))
     if found <= 0:
         return Finding.OK
-    margin = spread(cells, excess, drift=_drift(figure, cells)).margin
+    margin = estimate_uncertainty(cells, excess, drift=_drift(figure, cells)).margin
     if math.isinf(margin):
         return Finding.NOISE_UNKNOWN
     return Finding.BREACH if found > margin else Finding.NOT_PROVED
