@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_setups.api.client import Client
-from pytest_setups.serving.local.listener import Listener, NotFoundError, find_listener
+from pytest_setups.serving.local.listener import Listener, ListenerNotFoundError, find_listener
 from pytest_setups.serving.processes.server_process import ServerProcess, free_port
 from pytest_setups.serving.server import wait_until_ready
 from pytest_setups.tagging.request import readiness_request
@@ -168,12 +168,12 @@ def test_a_server_in_the_process_that_tests_has_no_command(run: Run, project: py
 
 
 def test_another_machine_is_not_asked(server: Scripted) -> None:
-    with pytest.raises(NotFoundError, match=r"^192\.0\.2\.1 is another machine$"):
+    with pytest.raises(ListenerNotFoundError, match=r"^192\.0\.2\.1 is another machine$"):
         find_listener(f"http://192.0.2.1:{server.port}/v1")
 
 
 def test_a_port_where_nobody_listens_gives_the_reason() -> None:
-    with pytest.raises(NotFoundError, match="no process seen from here listens on port"):
+    with pytest.raises(ListenerNotFoundError, match="no process seen from here listens on port"):
         find_listener(f"http://127.0.0.1:{free_port()}/v1")
 
 
@@ -191,7 +191,7 @@ def test_a_program_that_forwards_the_port_is_not_the_server(tmp_path: Path) -> N
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
-        with pytest.raises(NotFoundError, match="ssh forwards the port: the server runs elsewhere"):
+        with pytest.raises(ListenerNotFoundError, match="ssh forwards the port: the server runs elsewhere"):
             find_listener(f"http://127.0.0.1:{port}/v1")
     finally:
         process.stop()

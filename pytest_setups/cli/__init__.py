@@ -280,11 +280,11 @@ def env(
 ) -> None:
     """Print this machine's hardware and software as JSON."""
     from pytest_setups.serving.local.environment import server_environment
-    from pytest_setups.serving.local.listener import NotFoundError
+    from pytest_setups.serving.local.listener import ListenerNotFoundError
 
     try:
         found = server_environment(base_url)
-    except NotFoundError as error:
+    except ListenerNotFoundError as error:
         _stop(f"the server at {redact_url(base_url or '')} is not known here: {error}", FOUND)
     typer.echo(json.dumps(found, indent=2))
 

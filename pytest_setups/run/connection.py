@@ -15,9 +15,9 @@ from pytest_setups.api.client import Client, ServerError
 from pytest_setups.redaction import one_line, redact_url
 from pytest_setups.registry.entry import Stage
 from pytest_setups.serving.backends import Identity
-from pytest_setups.serving.facts import ServerFacts, Source, gather_facts
-from pytest_setups.serving.launch import Launch, Launched, Origin, plan_launch
-from pytest_setups.serving.processes.batch_program import Ended
+from pytest_setups.serving.facts import ServerFacts, gather_facts
+from pytest_setups.serving.launch import LaunchedServer, LaunchPlan, RecordedLaunch, plan_launch
+from pytest_setups.serving.processes.batch_program import ProgramResult
 from pytest_setups.serving.processes.server_process import LaunchError, free_port
 from pytest_setups.serving.server import Server, meet, wait_until_ready, warm_up
 from pytest_setups.tagging.command_tagger import ExternalTagger, Job, Workplace
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pytest_setups.config.settings import Settings
+    from pytest_setups.serving.command_line.launch_command import CommandSource
     from pytest_setups.tagging.images import Sample
     from pytest_setups.tagging.prefetch import Asker
     from pytest_setups.tagging.python_tagger import OwnImages, OwnStages
@@ -69,7 +70,7 @@ class Session:
         self.samples = {sample.name: sample for sample in samples}
         self.server: Server | None = None
         self.fault: str | None = None
-        self.launched: Launched | None = None
+        self.launched: LaunchedServer | None = None
         self.facts: ServerFacts | None = None
         self.program: str | None = None
         self._base_url = settings.base_url
@@ -212,7 +213,7 @@ class Session:
                 parameters=server["parameters"],
             )
         if known["external"]:
-            ended = Ended(**known["external"]["ended"])
+            ended = ProgramResult(**known["external"]["ended"])
             self._external = self._hire(Workplace(Path(known["external"]["folder"])), ended)
         return self
 
@@ -226,7 +227,7 @@ class Session:
             self.client, self.request, max_edge=settings.max_edge, at_once=settings.concurrency
         )
 
-    def _hire(self, workplace: Workplace, ended: Ended | None) -> ExternalTagger:
+    def _hire(self, workplace: Workplace, ended: ProgramResult | None) -> ExternalTagger:
         settings, server = self.settings, self.met()
         if settings.tagger_command is None:
             message = "no --setup-tagger-command was given"
@@ -253,7 +254,7 @@ class Session:
         self._base_url = launch.base_url
         by = f" as the entry {self.settings.from_entry} has it" if launch.source == "entry" else ""
         voice.say(f"setups: starting{by}: {one_line(launch.shown, 2000)}")
-        self.launched = Launched(launch)
+        self.launched = LaunchedServer(launch)
         self._open.callback(self.launched.process.stop)
         voice.say(f"setups: its log is {self.launched.process.log}")
         wished, seconds = self.settings.wished_models[Stage.CAPTION], self.settings.launch_timeout
@@ -265,26 +266,26 @@ class Session:
             raise
         voice.say(f"setups: ready after {self.launched.ready_s:.1f} s")
 
-    def _demo_fault(self, error: LaunchError, launched: Launched) -> str:
+    def _demo_fault(self, error: LaunchError, launched: LaunchedServer) -> str:
         if launched.process.died_of_illegal_instruction():
             return f"{launched.process.command[0]} cannot run on this processor: {demo.INSTALL}"
         return str(error)
 
-    def _planned(self) -> Launch:
+    def _planned(self) -> LaunchPlan:
         settings = self.settings
         if settings.demo:
             return plan_launch(shlex.join(demo.command(free_port(), settings.demo_server)))
         entry = settings.origin if settings.launch == "" else None
-        origin = None
+        recorded = None
         if entry is not None:
             kept = entry.server
-            origin = Origin(entry.tagger.base_url, kept.variables or {}, kept.working_directory)
-        return plan_launch(settings.launch_command or "", base_url=settings.base_url, origin=origin)
+            recorded = RecordedLaunch(entry.tagger.base_url, kept.variables or {}, kept.working_directory)
+        return plan_launch(settings.launch_command or "", base_url=settings.base_url, recorded=recorded)
 
     def _gather_facts(self) -> ServerFacts:
         settings, launched = self.settings, self.launched
         identity = self.server.identity if self.server else Identity()
-        commands: list[tuple[Source, str | None]] = [("given", settings.server_command)]
+        commands: list[tuple[CommandSource, str | None]] = [("given", settings.server_command)]
         if launched is not None:
             commands.append((launched.launch.source, launched.launch.command.text))
         return gather_facts(

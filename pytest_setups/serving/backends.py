@@ -21,13 +21,13 @@ HEADERS: Final = "headers"
 MAX_TEMPLATE: Final = 20_000
 
 
-class Row(Enum):
+class PathStep(Enum):
     """A step of a JSON path: in a list of models, the one that is served."""
 
-    SERVED = auto()
+    SERVED_MODEL = auto()
 
 
-Path = tuple[str | int | Row, ...]
+JsonPath = tuple[str | int | PathStep, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Fact:
     """
 
     route: str
-    path: Path
+    path: JsonPath
     holds: str | None = None
 
 
@@ -77,10 +77,10 @@ class Identity:
 
 
 _NEUTRAL_SAMPLING: Final = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
-_LISTED: Final = ("data", Row.SERVED)
+_LISTED: Final = ("data", PathStep.SERVED_MODEL)
 _LITELLM_VERSION: Final = Fact(HEADERS, ("x-litellm-version",))
 _OLLAMA_VERSION: Final = Fact("/api/version", ("version",))
-_OLLAMA_TAG: Final = ("models", Row.SERVED)
+_OLLAMA_TAG: Final = ("models", PathStep.SERVED_MODEL)
 _TGI_MODEL: Final = Fact("/info", ("model_id",))
 _LMSTUDIO_TYPE: Final = Fact("/api/v0/models", (*_LISTED, "type"))
 
@@ -129,12 +129,12 @@ BACKENDS: Final = (
                 Fact("/props", ("model_ftype",)),
                 Fact(MODELS, (*_LISTED, "meta", "ftype")),
             ),
-            "format": (Fact(MODELS, ("models", Row.SERVED, "details", "format")),),
+            "format": (Fact(MODELS, ("models", PathStep.SERVED_MODEL, "details", "format")),),
             "chat_template": (Fact("/props", ("chat_template",)),),
             "context_length": (Fact("/props", ("default_generation_settings", "n_ctx")),),
             "vision": (
                 Fact("/props", ("modalities", "vision")),
-                Fact(MODELS, ("models", Row.SERVED, "capabilities"), holds="multimodal"),
+                Fact(MODELS, ("models", PathStep.SERVED_MODEL, "capabilities"), holds="multimodal"),
             ),
         },
     ),
@@ -188,7 +188,7 @@ BACKENDS: Final = (
     ),
 )
 _TYPES: Final = {"context_length": int, "vision": bool}
-_ROW_NAMES: Final = ("id", "name", "model", "model_name")
+_MODEL_NAME_KEYS: Final = ("id", "name", "model", "model_name")
 
 
 def identify(client: Client, models: Answer, served: str) -> tuple[Backend | None, Identity]:
@@ -197,7 +197,7 @@ def identify(client: Client, models: Answer, served: str) -> tuple[Backend | Non
     A probe that fails leaves its facts None.
     """
     probes = _Probes(client, models, served)
-    owner = dig(models.data, (*_LISTED, "owned_by"), served)
+    owner = value_at(models.data, (*_LISTED, "owned_by"), served)
     known = {name for backend in BACKENDS for name in backend.owners}
     for backend in BACKENDS:
         owned = owner in backend.owners if backend.owners else owner not in known or _by_header(backend)
@@ -207,11 +207,11 @@ def identify(client: Client, models: Answer, served: str) -> tuple[Backend | Non
     return None, Identity()
 
 
-def dig(data: object, path: Path, served: str = "") -> object:
+def value_at(data: object, path: JsonPath, served: str = "") -> object:
     """The value at a JSON path, None where there is none."""
     for step in path:
-        if step is Row.SERVED:
-            data = _row(data, served)
+        if step is PathStep.SERVED_MODEL:
+            data = _served_model(data, served)
         elif isinstance(step, str) and isinstance(data, dict):
             data = data.get(step)
         elif isinstance(step, int) and isinstance(data, list) and len(data) > step:
@@ -241,7 +241,7 @@ class _Probes:
 
     def told(self, fact: Fact) -> object:
         """What one place tells."""
-        value = dig(self._answer(fact.route), fact.path, self._served)
+        value = value_at(self._answer(fact.route), fact.path, self._served)
         if fact.holds is None or value is None:
             return value
         return fact.holds in value if isinstance(value, list) else value == fact.holds
@@ -266,7 +266,7 @@ def _by_header(backend: Backend) -> bool:
     return backend.confirm is not None and backend.confirm.route == HEADERS
 
 
-def _row(data: object, served: str) -> object:
+def _served_model(data: object, served: str) -> object:
     rows = [row for row in data if isinstance(row, dict)] if isinstance(data, list) else []
-    named = [row for row in rows if served in (row.get(name) for name in _ROW_NAMES)]
+    named = [row for row in rows if served in (row.get(name) for name in _MODEL_NAME_KEYS)]
     return next(iter(named or (rows if len(rows) == 1 else [])), None)

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from pytest_setups.redaction import redact
-from pytest_setups.serving.command_line.launch_command import Command, parse_command
-from pytest_setups.serving.local.listener import Listener, NotFoundError, find_listener
+from pytest_setups.serving.command_line.launch_command import LaunchCommand, parse_command
+from pytest_setups.serving.local.listener import Listener, ListenerNotFoundError, find_listener
 from pytest_setups.serving.local.model_files import ModelFacts, model_facts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_setups.serving.backends import Identity
+    from pytest_setups.serving.command_line.launch_command import CommandSource
 
-Source = Literal["given", "process", "launched", "entry"]
-_NO_COMMAND: Final = Command("")
+_NO_COMMAND: Final = LaunchCommand("")
 
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
     """What is known; ``listener`` is the server's process, or why it is not known."""
 
-    command: Command
-    source: Source | None
-    listener: Listener | NotFoundError
+    command: LaunchCommand
+    source: CommandSource | None
+    listener: Listener | ListenerNotFoundError
     model: ModelFacts
 
     @property
@@ -43,7 +43,7 @@ def gather_facts(
     identity: Identity,
     base_url: str,
     *,
-    commands: Sequence[tuple[Source, str | None]] = (),
+    commands: Sequence[tuple[CommandSource, str | None]] = (),
     last_resort: str | None = None,
     model_path: str | None = None,
 ) -> ServerFacts:
@@ -57,10 +57,10 @@ def gather_facts(
         last_resort: the command of the entry that is verified again, when nothing else tells one.
         model_path: where the user says the weights are.
     """
-    listener: Listener | NotFoundError
+    listener: Listener | ListenerNotFoundError
     try:
         listener = find_listener(base_url)
-    except NotFoundError as error:
+    except ListenerNotFoundError as error:
         listener = error
     found = listener.command if isinstance(listener, Listener) else None
     known = [*commands, ("process", found), ("process", identity.command), ("entry", last_resort)]

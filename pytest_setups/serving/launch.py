@@ -8,12 +8,12 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from pytest_setups.api.client import ServerError
 from pytest_setups.redaction import HIDDEN, redact, redact_url
-from pytest_setups.serving.command_line.launch_command import Command, parse_command
-from pytest_setups.serving.local.listener import address, is_local, is_relevant, who_listens
+from pytest_setups.serving.command_line.launch_command import LaunchCommand, parse_command
+from pytest_setups.serving.local.listener import address, describe_listener, is_local, is_relevant
 from pytest_setups.serving.processes.server_process import LaunchError, ServerProcess, StartError
 from pytest_setups.serving.server import wait_until_ready
 
@@ -21,14 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pytest_setups.api.client import Client
+    from pytest_setups.serving.command_line.launch_command import CommandSource
 
 _CONNECT_S: Final = 1.0
 
-Source = Literal["launched", "entry"]
-
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class RecordedLaunch:
     """What the entry says whose command is started: base URL, environment variables and directory."""
 
     base_url: str | None
@@ -37,14 +36,14 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
+class LaunchPlan:
     """What is to be started, and where it will answer.
 
     ``source`` says who asked for the command: the user, or an entry that the user named.
     """
 
-    command: Command
-    source: Source
+    command: LaunchCommand
+    source: CommandSource
     base_url: str
     environment: Mapping[str, str]
     directory: str | None
@@ -58,14 +57,16 @@ class Launch:
         )
 
 
-def plan_launch(text: str, *, base_url: str | None = None, origin: Origin | None = None) -> Launch:
+def plan_launch(
+    text: str, *, base_url: str | None = None, recorded: RecordedLaunch | None = None
+) -> LaunchPlan:
     """Read a command and see that it can be started here.
 
     Args:
         text: the command.
         base_url: where it will answer, if the user said so; else the command tells, else the entry.
-        origin: what the entry says that the command is from. Its variables that matter to
-            servers are set unless they are set already, and its directory is used if it is one here.
+        recorded: how the entry that holds the command was started. Its variables that matter to
+            servers are set unless they are set already, and its directory is used if it exists here.
 
     Raises:
         StartError: it cannot be read, needs a shell, holds a hidden secret, does not tell where it
@@ -73,28 +74,28 @@ def plan_launch(text: str, *, base_url: str | None = None, origin: Origin | None
     """
     command = parse_command(text)
     _refuse_unstartable(command)
-    url = base_url or command.base_url or (origin.base_url if origin else None)
+    url = base_url or command.base_url or (recorded.base_url if recorded else None)
     if url is None:
         message = f"{redact(text)!r} does not tell its port: add --setup-base-url http://127.0.0.1:PORT/v1"
         raise StartError(message)
     _refuse_other_port(command, url)
     _refuse_taken(url)
-    recorded = origin.variables if origin else {}
-    unset = {name: recorded[name] for name in recorded if name not in os.environ and is_relevant(name)}
-    there = origin.directory if origin and Path(origin.directory or "").is_dir() else None
-    return Launch(
+    variables = recorded.variables if recorded else {}
+    unset = {name: variables[name] for name in variables if name not in os.environ and is_relevant(name)}
+    there = recorded.directory if recorded and Path(recorded.directory or "").is_dir() else None
+    return LaunchPlan(
         command=command,
-        source="entry" if origin else "launched",
+        source="entry" if recorded else "launched",
         base_url=url,
         environment=unset | dict(command.environment),
         directory=command.directory or there,
     )
 
 
-class Launched:
+class LaunchedServer:
     """A server that was started; ``ready_s`` is the seconds from its start to its first real answer."""
 
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: LaunchPlan) -> None:
         """Start it.
 
         Raises:
@@ -144,7 +145,7 @@ class Launched:
         self.ready_s = time.perf_counter() - self.process.started
 
 
-def _refuse_unstartable(command: Command) -> None:
+def _refuse_unstartable(command: LaunchCommand) -> None:
     text = redact(command.text)
     if not command.arguments:
         message = f"{text!r} is no command: is a quote open?"
@@ -157,7 +158,7 @@ def _refuse_unstartable(command: Command) -> None:
     raise StartError(message)
 
 
-def _refuse_other_port(command: Command, url: str) -> None:
+def _refuse_other_port(command: LaunchCommand, url: str) -> None:
     host, port = address(url)
     told = address(command.base_url)[1] if command.base_url else port
     if is_local(host) and told != port:
@@ -172,7 +173,7 @@ def _refuse_taken(url: str) -> None:
             pass
     except OSError:
         return
-    who = who_listens(port) if is_local(host) else "somebody"
+    who = describe_listener(port) if is_local(host) else "somebody"
     message = (
         f"port {port} is taken by {who}; stop that, choose another port, or verify what runs there with "
         f"--setup-base-url {redact_url(url)}"

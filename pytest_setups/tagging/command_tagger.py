@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_setups.registry.entry import Stage
-from pytest_setups.serving.processes.batch_program import Ended, run_program
+from pytest_setups.serving.processes.batch_program import ProgramResult, run_program
 from pytest_setups.tagging.outputs import Output, TaggerError
 from pytest_setups.tagging.records import Records, read_records
 
@@ -87,7 +87,7 @@ class ExternalTagger:
 
     chained = False
 
-    def __init__(self, job: Job, samples: Sequence[Sample], ended: Ended | None = None) -> None:
+    def __init__(self, job: Job, samples: Sequence[Sample], ended: ProgramResult | None = None) -> None:
         """``ended`` is how the program ended when another process of this run has run it."""
         self.job = job
         self._samples = samples
@@ -111,7 +111,7 @@ class ExternalTagger:
             extra=record.extra,
         )
 
-    def run(self) -> tuple[Ended, Records]:
+    def run(self) -> tuple[ProgramResult, Records]:
         """Run the program unless it was; how it ended, and its records."""
         with self._running:
             if self._ended is None:
@@ -137,12 +137,12 @@ class ExternalTagger:
         """How the program ended, for another process of this run."""
         return asdict(self.run()[0])
 
-    def _run(self) -> Ended:
+    def _run(self) -> ProgramResult:
         job = self.job
         try:
             job.workplace.lay_out(self._samples)
         except OSError as error:
-            return Ended(0.0, f"not run: {error.filename} cannot be copied: {error.strerror}")
+            return ProgramResult(0.0, f"not run: {error.filename} cannot be copied: {error.strerror}")
         return run_program(
             job.command,
             log=job.workplace.log,
@@ -152,7 +152,7 @@ class ExternalTagger:
         )
 
 
-def _no_record(name: str, ended: Ended, records: Records) -> str:
+def _no_record(name: str, ended: ProgramResult, records: Records) -> str:
     if name in records.spoilt:
         return f"the tagger's output: {records.spoilt[name]}"
     parts = [f"no record of {name} in the tagger's output"]

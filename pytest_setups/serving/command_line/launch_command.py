@@ -10,18 +10,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from pytest_setups.serving.command_line import programs
 from pytest_setups.serving.command_line.flags import first_text, pop_text, read_options, shown
 from pytest_setups.serving.command_line.programs import PROGRAMS, UNKNOWN_PROGRAM, Program
-from pytest_setups.serving.command_line.shell import ShellError, Simple, simple_commands
+from pytest_setups.serving.command_line.shell import ShellError, SimpleCommand, simple_commands
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pydantic import JsonValue
 
+CommandSource = Literal["given", "process", "launched", "entry"]
 _ASSIGNMENT: Final = re.compile(r"(?s)([A-Za-z_]\w*)=(.*)")
 _PYTHON: Final = re.compile(r"python[\d.]*(?:\.exe)?|pypy[\d.]*")
 _ANYWHERE: Final = frozenset({"", "*", "::", "[::]", "0.0.0.0"})
@@ -29,7 +30,7 @@ _DEPTH: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class LaunchCommand:
     """A launch command, parsed.
 
     ``arguments`` are the words to start as a foreground child, without what only detaches it
@@ -60,20 +61,20 @@ class Command:
         return f"http://{shown}:{self.port}/v1"
 
 
-def parse_command(text: str) -> Command:
+def parse_command(text: str) -> LaunchCommand:
     """Read a launch command; one that cannot be read keeps its text and has no flags."""
     return _parse(text, 0)
 
 
-def _parse(text: str, depth: int) -> Command:
+def _parse(text: str, depth: int) -> LaunchCommand:
     try:
         simples = simple_commands(text)
     except ShellError:
-        return Command(text)
+        return LaunchCommand(text)
     directory: str | None = None
     environment: dict[str, str] = {}
     plain = True
-    started: list[tuple[Simple, Command]] = []
+    started: list[tuple[SimpleCommand, LaunchCommand]] = []
     for simple in simples:
         name, *rest = simple.words
         if name == "cd" and len(rest) == 1:
@@ -84,7 +85,7 @@ def _parse(text: str, depth: int) -> Command:
         elif name != "tee":
             started.append((simple, _started(text, simple.words, depth)))
     if not started:
-        return Command(text)
+        return LaunchCommand(text)
     simple, command = next((pair for pair in started if pair[1].backend), started[-1])
     return replace(
         command,
@@ -94,7 +95,7 @@ def _parse(text: str, depth: int) -> Command:
     )
 
 
-def _started(text: str, words: Sequence[str], depth: int) -> Command:
+def _started(text: str, words: Sequence[str], depth: int) -> LaunchCommand:
     """What one simple command starts, seen through its wrappers."""
     kept: list[str] = []
     environment: dict[str, str] = {}
@@ -123,7 +124,7 @@ def _started(text: str, words: Sequence[str], depth: int) -> Command:
             plain=True,
         )
     program, arguments = _program(rest)
-    command = Command(
+    command = LaunchCommand(
         text, arguments=(*kept, *rest), environment=environment, plain=bool(rest), backend=program.backend
     )
     return _with_options(command, program, arguments, rest)
@@ -221,8 +222,8 @@ def _published(words: Sequence[str]) -> dict[int, int]:
 
 
 def _with_options(
-    command: Command, program: Program, arguments: Sequence[str], words: Sequence[str]
-) -> Command:
+    command: LaunchCommand, program: Program, arguments: Sequence[str], words: Sequence[str]
+) -> LaunchCommand:
     options, positionals = read_options(program, arguments)
     for variable, name in program.environment.items():
         if variable in command.environment and name not in options:

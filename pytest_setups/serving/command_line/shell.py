@@ -26,7 +26,7 @@ class ShellError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Simple:
+class SimpleCommand:
     """One simple command.
 
     ``operator`` stands after it; ``plain`` says that it means the same without a shell: it holds no
@@ -38,13 +38,13 @@ class Simple:
     plain: bool
 
 
-def simple_commands(text: str) -> list[Simple]:
+def simple_commands(text: str) -> list[SimpleCommand]:
     """The simple commands of a text, redirections left out.
 
     Raises:
         ShellError: a quote is not closed, or a redirection has no target.
     """
-    found: list[Simple] = []
+    found: list[SimpleCommand] = []
     raw: list[str] = []
     after_redirect = False
     for kind, token in [*_tokens(text), ("operator", "")]:
@@ -60,7 +60,7 @@ def simple_commands(text: str) -> list[Simple]:
                 raise ShellError(message)
             if raw:
                 plain = not any(_needs_shell(word) for word in raw)
-                found.append(Simple(tuple(_unquoted(word) for word in raw), token, plain))
+                found.append(SimpleCommand(tuple(_unquoted(word) for word in raw), token, plain))
             raw = []
     return found
 

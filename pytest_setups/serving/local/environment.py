@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import psutil
 
 from pytest_setups.serving.local.gpus import gpu_environment
-from pytest_setups.serving.local.listener import Listener, NotFoundError, find_listener
+from pytest_setups.serving.local.listener import Listener, ListenerNotFoundError, find_listener
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -49,12 +49,12 @@ def server_environment(base_url: str | None = None) -> dict[str, JsonValue]:
     the interpreter that runs it.
 
     Raises:
-        NotFoundError: the process behind the base URL cannot be known.
+        ListenerNotFoundError: the process behind the base URL cannot be known.
     """
     return _host(find_listener(base_url) if base_url else None)
 
 
-def environment(listener: Listener | NotFoundError, given: Path | None) -> dict[str, JsonValue]:
+def environment(listener: Listener | ListenerNotFoundError, given: Path | None) -> dict[str, JsonValue]:
     """The environment of an entry.
 
     Args:

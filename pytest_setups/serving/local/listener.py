@@ -49,7 +49,7 @@ _FORWARDERS: Final = {
 _WORKER: Final = re.compile(r"--multiprocessing-fork|multiprocessing\.(spawn|forkserver|resource_tracker)")
 
 
-class NotFoundError(Exception):
+class ListenerNotFoundError(Exception):
     """The process of a server that cannot be known; the message says why."""
 
 
@@ -71,13 +71,13 @@ def find_listener(base_url: str) -> Listener:
     """The process behind a base URL of this machine.
 
     Raises:
-        NotFoundError: it is not this machine's, not visible to this user, in a container, behind a
+        ListenerNotFoundError: it is not this machine's, not visible to this user, in a container, behind a
             proxy, or this very process.
     """
     host, port = address(base_url)
     if not is_local(host):
         message = f"{host} is another machine"
-        raise NotFoundError(message)
+        raise ListenerNotFoundError(message)
     process = _listening(port)
     try:
         with process.oneshot():
@@ -85,15 +85,15 @@ def find_listener(base_url: str) -> Listener:
         return _describe(process)
     except psutil.Error as error:
         message = f"the process that listens on port {port} cannot be read: {type(error).__name__}"
-        raise NotFoundError(message) from None
+        raise ListenerNotFoundError(message) from None
 
 
-def who_listens(port: int) -> str:
+def describe_listener(port: int) -> str:
     """The process that listens on a port, in words for a person."""
     try:
         process = _listening(port)
         return f"process {process.pid}: {redact(shlex.join(process.cmdline()))[:200]}"
-    except NotFoundError as error:
+    except ListenerNotFoundError as error:
         return str(error)
     except psutil.Error:
         return "a process that has just ended, or that another user owns"
@@ -124,11 +124,11 @@ def _listening(port: int) -> psutil.Process:
     pids = set(_pids(port))
     if not pids:
         message = f"no process seen from here listens on port {port}: it may run in a container"
-        raise NotFoundError(message)
+        raise ListenerNotFoundError(message)
     known = [psutil.Process(pid) for pid in sorted(pid for pid in pids if pid) if psutil.pid_exists(pid)]
     if not known:
         message = f"the process that listens on port {port} belongs to another user"
-        raise NotFoundError(message)
+        raise ListenerNotFoundError(message)
     with contextlib.suppress(psutil.Error):
         return next(one for one in known if one.ppid() not in pids)
     return known[0]
@@ -156,12 +156,12 @@ def _own_pids(port: int) -> Iterator[int]:
 def _refuse_strangers(process: psutil.Process) -> None:
     if process.pid == os.getpid() or process.pid in {parent.pid for parent in psutil.Process().parents()}:
         message = "the server runs inside the process that tests"
-        raise NotFoundError(message)
+        raise ListenerNotFoundError(message)
     reason = _FORWARDERS.get(process.name())
     if reason is None and _namespace(process.pid) not in {None, _namespace(os.getpid())}:
         reason = _CONTAINER
     if reason:
-        raise NotFoundError(reason)
+        raise ListenerNotFoundError(reason)
 
 
 def _namespace(pid: int) -> str | None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_setups.serving.backends import Identity
-    from pytest_setups.serving.command_line.launch_command import Command
+    from pytest_setups.serving.command_line.launch_command import LaunchCommand
     from pytest_setups.serving.local.listener import Listener
 
 MAX_FILE: Final = 4 * 1024 * 1024
@@ -48,7 +48,7 @@ class ModelFacts:
 
 
 def model_facts(
-    identity: Identity, command: Command, path: str | None, listener: Listener | None
+    identity: Identity, command: LaunchCommand, path: str | None, listener: Listener | None
 ) -> ModelFacts:
     """Gather what is known of the served model.
 
@@ -78,7 +78,7 @@ def model_facts(
     )  # fmt: skip
 
 
-def _quantization(identity: Identity, command: Command, files: ModelFacts) -> str | None:
+def _quantization(identity: Identity, command: LaunchCommand, files: ModelFacts) -> str | None:
     given = command.flags.get("quantization", command.flags.get("quantize"))
     if isinstance(given, str):
         return given
@@ -119,7 +119,7 @@ def _commit(value: object) -> str | None:
     return value if isinstance(value, str) and _COMMIT.fullmatch(value) else None
 
 
-def _find(place: str, command: Command, listener: Listener) -> Path | None:
+def _find(place: str, command: LaunchCommand, listener: Listener) -> Path | None:
     """The model's file or folder on this machine."""
     path = Path(listener.directory or ".", os.path.expanduser(place))
     if path.exists():
@@ -127,7 +127,7 @@ def _find(place: str, command: Command, listener: Listener) -> Path | None:
     return _in_cache(place, command, listener.variables) if _looks_like_repo(place) else None
 
 
-def _in_cache(repo: str, command: Command, variables: Mapping[str, str]) -> Path | None:
+def _in_cache(repo: str, command: LaunchCommand, variables: Mapping[str, str]) -> Path | None:
     """The snapshot of a repository in the Hugging Face cache."""
     home = Path(variables.get("HF_HOME") or "~/.cache/huggingface").expanduser()
     hub = Path(variables.get("HF_HUB_CACHE") or home / "hub")

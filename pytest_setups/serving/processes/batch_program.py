@@ -27,7 +27,7 @@ POLL_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ProgramResult:
     """How a program ended: in good order when ``fault`` is None; ``seconds`` is how long it ran."""
 
     seconds: float
@@ -79,7 +79,7 @@ def run_program(
     timeout_s: float,
     show: Callable[[str], None] | None = None,
     secrets: tuple[str | None, ...] = (),
-) -> Ended:
+) -> ProgramResult:
     """Run a program to its end; it and all it started are gone afterwards, also when this is interrupted.
 
     Args:
@@ -103,14 +103,14 @@ def run_program(
             )
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
-            return Ended(0.0, f"{command[0]} cannot be started: {why}")
+            return ProgramResult(0.0, f"{command[0]} cannot be started: {why}")
         with process:
             try:
                 in_time = _follow(process, transcript, start + timeout_s)
             finally:
                 _stop(process)
             transcript.finish()
-    return Ended(
+    return ProgramResult(
         seconds=time.perf_counter() - start,
         fault=_fault(process.returncode) if in_time else f"not done within {timeout_s:g} s",
         last_lines=tuple(transcript.last),
