@@ -209,5 +209,5 @@ def test_the_command_says_when_a_server_is_not_known() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(
-        "pytest-setups: the server at http://127.0.0.1:1/v1 is not known here: no process"
+        "pytest-setups: cannot identify the server at http://127.0.0.1:1/v1: no process"
     )

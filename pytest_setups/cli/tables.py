@@ -1,4 +1,4 @@
-"""What the command line shows of a registry. Text of entries is made printable and is never markup."""
+"""The tables that commands print. Text of entries is made printable and is never read as markup."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.text import Text
 from pytest_setups.redaction import one_line, redact
 from pytest_setups.registry.documents import fields
 from pytest_setups.registry.entry import Stage
+from pytest_setups.report.formatting import rate, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,7 +30,7 @@ _COLORS: Final = {
 
 def cell(value: object, style: str = "", limit: int = 300) -> Text:
     """A value as a terminal can show it: one line, no control characters, no secrets, no markup."""
-    text = value if isinstance(value, str) else _written(value)
+    text = value if isinstance(value, str) else _text(value)
     return Text(one_line(redact(text), limit), style=style or _COLORS.get(text, ""), overflow="fold")
 
 
@@ -49,7 +50,7 @@ def entries_table(rows: Iterable[dict[str, Any]]) -> Table:
 
 
 def entry_table(slug: str, entry: Entry) -> Table:
-    """Everything that an entry says except the stages, one field a row."""
+    """Everything in an entry except the stages, one field a row."""
     table = _table("field", "value", show_header=False)
     table.columns[0].style = "cyan"
     table.add_row(cell("slug"), cell(slug, "bold"))
@@ -63,34 +64,38 @@ def entry_table(slug: str, entry: Entry) -> Table:
 def stages_table(entry: Entry) -> Table:
     """The latencies of each stage."""
     table = _table("stage", "answers", "mean s", "p50 s", "p95 s", "max s", "first token p50 s", "tokens/s")
-    for stage, found in (entry.performance.stages or {}).items():
-        seconds = (found.mean_s, found.p50_s, found.p95_s, found.max_s, found.ttft_p50_s)
-        rate = _figure(found.output_tokens_per_s, ".1f")
-        table.add_row(cell(stage), cell(found.n), *(_seconds(value) for value in seconds), rate)
+    for stage, figures in (entry.performance.stages or {}).items():
+        latencies = (figures.mean_s, figures.p50_s, figures.p95_s, figures.max_s, figures.ttft_p50_s)
+        table.add_row(
+            cell(stage),
+            cell(figures.n),
+            *(_seconds(latency) for latency in latencies),
+            _number(rate(figures.output_tokens_per_s, missing="")),
+        )
     return table
 
 
-def differences_table(found: Comparison, slugs: tuple[str, str]) -> Table:
-    """The fields that differ; those that decide behaviour are marked."""
+def differences_table(comparison: Comparison, slugs: tuple[str, str]) -> Table:
+    """The fields that differ; a star marks those that affect behaviour."""
     table = _table("setting", *slugs)
-    for difference in found.differences:
+    for difference in comparison.differences:
         name = difference.path.removeprefix("$.")
         label = cell(f"{name} *", "bold") if difference.decides else cell(name)
         table.add_row(label, cell(difference.a), cell(difference.b))
     return table
 
 
-def outcomes_table(found: Comparison, slugs: tuple[str, str]) -> Table:
+def outcomes_table(comparison: Comparison, slugs: tuple[str, str]) -> Table:
     """Outcomes side by side."""
     table = _table("outcome", *slugs, "change")
-    for outcome in found.outcomes:
-        change = _figure(outcome.change, "+.1%")
-        table.add_row(cell(outcome.name), cell(outcome.a), cell(outcome.b), change)
+    for outcome in comparison.outcomes:
+        change = "" if outcome.change is None else f"{outcome.change:+.1%}"
+        table.add_row(cell(outcome.name), cell(outcome.a), cell(outcome.b), _number(change))
     return table
 
 
-def history_table(entries: Iterable[tuple[str, Entry]], asked: str) -> Table:
-    """One setup over time: mean seconds an image, median seconds a stage; the entry asked for is bold."""
+def history_table(entries: Iterable[tuple[str, Entry]], current: str) -> Table:
+    """One setup over time: mean seconds an image, median seconds a stage; ``current`` is bold."""
     table = _table("date", "version", "status", "s/image", *Stage, "slug")
     for slug, entry in entries:
         stages = entry.performance.stages or {}
@@ -101,7 +106,7 @@ def history_table(entries: Iterable[tuple[str, Entry]], asked: str) -> Table:
             cell(entry.verification.status),
             _seconds(entry.performance.avg_latency_s),
             *(_seconds(median) for median in medians),
-            cell(slug, "bold" if slug == asked else ""),
+            cell(slug, "bold" if slug == current else ""),
         )
     return table
 
@@ -110,8 +115,7 @@ def compared_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Tab
     """Figures before and after."""
     table = _table(*columns)
     for first, *rest, verdict in rows:
-        figures = (Text(figure, justify="right") for figure in rest)
-        table.add_row(cell(first), *figures, cell(verdict))
+        table.add_row(cell(first), *map(_number, rest), cell(verdict))
     return table
 
 
@@ -120,11 +124,12 @@ def fault_lines(faults: Iterable[Fault]) -> Text:
     return Text("\n").join(cell(str(fault), limit=1000) for fault in faults)
 
 
-def imports_table(found: Iterable[Imported]) -> Table:
-    """What became of each file."""
+def imports_table(imports: Iterable[Imported]) -> Table:
+    """The outcome of each imported file."""
     table = _table("file", "outcome", "slug", "why")
-    for one in found:
-        table.add_row(cell(str(one.source)), cell(one.outcome), cell(one.slug), cell(one.message, limit=600))
+    for imported in imports:
+        outcome, slug, reason = cell(imported.outcome), cell(imported.slug), cell(imported.message, limit=600)
+        table.add_row(cell(str(imported.source)), outcome, slug, reason)
     return table
 
 
@@ -135,15 +140,15 @@ def _table(*columns: str, show_header: bool = True) -> Table:
     return table
 
 
-def _written(value: object) -> str:
+def _text(value: object) -> str:
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
 
 
-def _seconds(value: object) -> Text:
-    return _figure(value, ".3f")
+def _seconds(value: float | None) -> Text:
+    return _number(seconds(value, missing=""))
 
 
-def _figure(value: object, form: str) -> Text:
-    return Text(format(value, form) if isinstance(value, int | float) else "", justify="right")
+def _number(text: str) -> Text:
+    return Text(text, justify="right")
