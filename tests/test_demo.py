@@ -146,7 +146,7 @@ def test_a_server_that_dies_shows_the_end_of_its_log(own_project: pytest.Pyteste
     dying = program(own_project.path / "llama-server", "print('no such model'); raise SystemExit(7)")
     result = own_project.runpytest("--setup-demo", f"--setup-demo-server={dying}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: the server ended by itself (exit status 7); *", "no such model"])
+    result.stderr.fnmatch_lines(["ERROR: the server exited (exit status 7); *", "no such model"])
 
 
 def test_a_server_that_is_not_there(own_project: pytest.Pytester) -> None:

@@ -144,7 +144,7 @@ def test_a_server_that_dies_fails_the_tests_with_the_end_of_its_log(
 
     result.assert_outcomes(failed=11)
     result.stdout.fnmatch_lines(
-        ["*the server ended by itself (exit status 1); its log * ends with:", "*loading the weights",
+        ["*the server exited (exit status 1); its log * ends with:", "*loading the weights",
          "*CUDA out of memory: api_key=[[]hidden]"]
     )  # fmt: skip
     (log,) = tmp_path.glob("pytest-setups-server-*.log")
@@ -153,6 +153,28 @@ def test_a_server_that_dies_fails_the_tests_with_the_end_of_its_log(
     assert "CUDA out of memory" in entry["verification"]["failure_reason"]
     assert entry["server"]["command"] == f"{command} --die"
     assert "verysecretvalue" not in result.stdout.str() + str(entry)
+
+
+def test_a_signal_without_a_name_is_reported_by_its_number(project: pytest.Pytester, port: int) -> None:
+    url = f"http://127.0.0.1:{port}/v1"
+    result = launch(project, f"bash -c 'kill -{signal.SIGRTMIN + 1} $$'", "--setup-base-url", url)
+
+    result.assert_outcomes(failed=11)
+    result.stdout.fnmatch_lines([f"*the server exited (killed by signal {signal.SIGRTMIN + 1}); its log *"])
+    no_traceback_of_ours(result)
+
+
+def test_the_log_of_a_server_is_bounded_and_keeps_both_ends(
+    project: pytest.Pytester, tmp_path: Path, command: str
+) -> None:
+    launch(project, f"{command} --chatty --die", "-k", "models").assert_outcomes(failed=1, deselected=10)
+
+    (log,) = tmp_path.glob("pytest-setups-server-*.log")
+    lines = log.read_text("utf-8").splitlines()
+    assert log.stat().st_size < 20 * 2**20
+    assert lines[0] == "loading the weights"
+    assert lines[-1].startswith("CUDA out of memory")
+    assert any(line.startswith("[pytest-setups cut ") for line in lines)
 
 
 def test_a_server_that_is_late_fails_the_tests_and_is_stopped(

@@ -22,6 +22,9 @@ def main() -> None:
     arguments = parse()
     sys.stdout.write("loading the weights\n")
     sys.stdout.flush()
+    if arguments.chatty:
+        for number in range(40):
+            sys.stdout.write(f"{number} {'x' * 1022}\n" * 1024)
     if arguments.die:
         sys.exit("CUDA out of memory: api_key=verysecretvalue")
     if arguments.fork:
@@ -48,7 +51,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--pids", default=os.devnull)
     parser.add_argument("--late", type=float, default=0.0, help="seconds before it listens")
     parser.add_argument("--hang", help="FIFO that is opened when the first measured request comes; no answer")
-    for habit in ("die", "never", "fork", "stubborn"):
+    for habit in ("die", "never", "fork", "stubborn", "chatty"):
         parser.add_argument(f"--{habit}", action="store_true")
     return parser.parse_known_args()[0]
 

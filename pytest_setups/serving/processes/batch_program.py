@@ -1,11 +1,10 @@
-"""Running a user's program: without a shell, with a deadline, its words in a log and shown as they come."""
+"""A user's program, run to its end: without a shell, with a deadline, its output logged and shown."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import selectors
-import signal
 import subprocess
 import time
 from collections import deque
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Final, Self
 
 from pytest_setups.redaction import printable, redact
+from pytest_setups.serving.processes.signals import describe_exit, stop_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,13 +22,14 @@ LAST_LINES: Final = 15
 MAX_LINE: Final = 2000
 MAX_LOG_BYTES: Final = 16 * 1024 * 1024
 STOP_AFTER_S: Final = 1.0
-DRAIN_S: Final = 0.5
 POLL_S: Final = 0.1
+# How long to read on after the program has ended: what it started may keep the pipe open for hours.
+DRAIN_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramResult:
-    """How a program ended: in good order when ``fault`` is None; ``seconds`` is how long it ran."""
+    """How a program ended: ``fault`` is None after exit status 0; ``seconds`` is how long it ran."""
 
     seconds: float
     fault: str | None = None
@@ -37,7 +38,7 @@ class ProgramResult:
 
 @dataclass(slots=True)
 class Transcript:
-    """What a program says: lines without secrets, kept in a log of bounded size, shown as they come."""
+    """A program's output: lines without secrets, kept in a log of bounded size, shown as they come."""
 
     log: IO[str]
     show: Callable[[str], None] | None
@@ -47,7 +48,7 @@ class Transcript:
     _left: int = MAX_LOG_BYTES
 
     def take(self, data: bytes) -> None:
-        """Take bytes; a carriage return, as progress bars write it, ends a line as well."""
+        """Take bytes; a carriage return, which progress bars write, also ends a line."""
         *lines, self._rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
         if len(self._rest) > MAX_LINE:
             lines, self._rest = [*lines, self._rest], b""
@@ -55,7 +56,7 @@ class Transcript:
             self._line(line)
 
     def finish(self) -> None:
-        """Take what has no line end."""
+        """Take the last line, which may have no line end."""
         self._line(self._rest)
         self._rest = b""
 
@@ -80,11 +81,11 @@ def run_program(
     show: Callable[[str], None] | None = None,
     secrets: tuple[str | None, ...] = (),
 ) -> ProgramResult:
-    """Run a program to its end; it and all it started are gone afterwards, also when this is interrupted.
+    """Run a program to its end; afterwards nothing of its process group runs, even after an interrupt.
 
     Args:
         command: the program and its arguments.
-        log: file that keeps what it says; at most ``MAX_LOG_BYTES`` characters.
+        log: file that keeps its output; at most ``MAX_LOG_BYTES`` characters.
         timeout_s: seconds that it may take.
         show: called with each line as it comes.
         secrets: values that are replaced by ``[hidden]``.
@@ -102,41 +103,43 @@ def run_program(
                 env=_environment(os.environ),
             )
         except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or error
-            return ProgramResult(0.0, f"{command[0]} cannot be started: {why}")
+            # ValueError: a NUL character in an argument.
+            reason = getattr(error, "strerror", None) or error
+            return ProgramResult(0.0, f"{command[0]} cannot be started: {reason}")
         with process:
             try:
                 in_time = _follow(process, transcript, start + timeout_s)
             finally:
-                _stop(process)
+                stop_group(process, STOP_AFTER_S)
             transcript.finish()
+    exit_fault = describe_exit(process.returncode) if process.returncode else None
     return ProgramResult(
         seconds=time.perf_counter() - start,
-        fault=_fault(process.returncode) if in_time else f"not done within {timeout_s:g} s",
+        fault=exit_fault if in_time else f"not done within {timeout_s:g} s",
         last_lines=tuple(transcript.last),
     )
 
 
 def _environment(ours: Mapping[str, str]) -> dict[str, str]:
-    """Ours, and Python programs do not hold back what they say until they end."""
+    """Our variables, and one for Python, which otherwise holds back its output until the program ends."""
     return {"PYTHONUNBUFFERED": "1", **ours}
 
 
 def _follow(process: subprocess.Popen[bytes], transcript: Transcript, end: float) -> bool:
-    """Listen until the program has ended; False when it is not done at ``end``."""
-    with _Listening(process, transcript) as listening:
+    """Read until the program has ended; False when it has not at ``end``."""
+    with _OutputReader(process, transcript) as reader:
         while process.poll() is None:
             if time.perf_counter() >= end:
                 return False
-            listening.once(POLL_S)
+            reader.read(POLL_S)
         drained = time.perf_counter() + DRAIN_S
-        while listening.open and time.perf_counter() < drained:
-            listening.once(POLL_S)
+        while reader.open and time.perf_counter() < drained:
+            reader.read(POLL_S)
     return True
 
 
-class _Listening:
-    """The program's end of the pipe, which what it started may keep open after it ended."""
+class _OutputReader:
+    """The output pipe of a program; other processes that it started may keep it open after its end."""
 
     def __init__(self, process: subprocess.Popen[bytes], transcript: Transcript) -> None:
         self._descriptor = process.stdout.fileno() if process.stdout else -1
@@ -152,8 +155,8 @@ class _Listening:
     def __exit__(self, *_: object) -> None:
         self._selector.close()
 
-    def once(self, seconds: float) -> None:
-        """Take what comes within so many seconds."""
+    def read(self, seconds: float) -> None:
+        """Take the output that comes within so many seconds, or wait that long when there is no more."""
         if not self.open:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(seconds)
@@ -161,34 +164,3 @@ class _Listening:
             data = os.read(self._descriptor, 65536)
             self._transcript.take(data)
             self.open = bool(data)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the whole process group: SIGTERM, and SIGKILL when that is not enough."""
-    try:
-        if process.poll() is None:
-            _signal_group(process, signal.SIGTERM)
-            process.wait(STOP_AFTER_S)
-    except subprocess.TimeoutExpired:
-        pass
-    finally:
-        _signal_group(process, signal.SIGKILL)
-        process.wait()
-
-
-def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
-
-
-def _fault(status: int) -> str | None:
-    if status == 0:
-        return None
-    return f"ended by {_signal_name(-status)}" if status < 0 else f"exit status {status}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

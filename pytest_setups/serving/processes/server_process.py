@@ -1,4 +1,4 @@
-"""A server process of ours: started under a watchdog, watched, and stopped with all it started."""
+"""A server process of ours: started under a supervisor, watched, and stopped with all it started."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_setups.redaction import one_line, printable, redact
 from pytest_setups.serving.processes import supervisor
+from pytest_setups.serving.processes.signals import describe_exit
 from pytest_setups.serving.processes.supervisor import STOP_AFTER_S
 
 if TYPE_CHECKING:
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 
 LOG_LINES: Final = 15
 LOG_TAIL_BYTES: Final = 64 * 1024
+# What the supervisor may take beyond STOP_AFTER_S: after SIGKILL, the kernel frees the memory of a GPU.
 _GRACE_S: Final = 30.0
 
 
 class LaunchError(Exception):
-    """A server that did not come up or did not stay; the message holds the last lines of its log."""
+    """A server that did not become ready or did not stay; the message holds the last lines of its log."""
 
 
 class StartError(Exception):
@@ -36,9 +38,10 @@ class StartError(Exception):
 
 
 class ServerProcess:
-    """A started server; its output goes to the file ``log``, which stays. ``started`` is a perf_counter."""
+    """A started server, its output in the file ``log``, which is kept.
 
-    pid: int
+    ``pid`` is the process started, ``started`` the moment of ``time.perf_counter()`` when that was.
+    """
 
     def __init__(
         self,
@@ -53,59 +56,33 @@ class ServerProcess:
             StartError: there is no such program or directory, or it cannot be run.
         """
         self.command = tuple(command)
-        descriptor, name = tempfile.mkstemp(prefix="pytest-setups-server-", suffix=".log")
-        self.log = Path(name)
-        told, telling = os.pipe()
+        self.log = _new_log()
         self.started = time.perf_counter()
-        try:
-            self._supervisor = subprocess.Popen(  # stop() ends it
-                [sys.executable, "-P", supervisor.__file__, str(telling), *self.command],
-                stdin=subprocess.PIPE,
-                stdout=descriptor,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=[telling],
-                cwd=directory,
-                env=dict(os.environ) | dict(environment or {}),
-            )
-        except OSError as error:
-            os.close(told)
-            self._unstarted(f"the directory {directory}: {error.strerror}")
-        finally:
-            os.close(descriptor)
-            os.close(telling)
-        self._told: int | None = told
-        self._heard = b""
         self._status: int | None = None
         try:
-            first = self._next_word()
-        except BaseException:
-            self.stop()
-            raise
-        if "pid" not in first:
-            self.stop()
-            self._unstarted(first.get("error", "its watchdog did not start"))
-        self.pid = int(first["pid"])
-        os.set_blocking(told, False)  # its only parameter
+            self._supervisor, self._reports = _start_supervisor(command, self.log, environment, directory)
+        except OSError as error:
+            raise self._start_error(f"the directory {directory}: {error.strerror}") from None
+        self.pid = self._reported_pid()
 
     def check(self) -> None:
         """Raise LaunchError when the server has ended."""
         status = self.status()
         if status is None and self._supervisor.poll() is None:
             return
-        how = "its watchdog was killed" if status is None else _how(status)
-        message = f"the server ended by itself ({how}); its log {self.log} ends with:\n{self.log_end()}"
+        reason = "its supervisor was killed" if status is None else describe_exit(status)
+        message = f"the server exited ({reason}); its log {self.log} ends with:\n{self.log_end()}"
         raise LaunchError(message)
 
     def status(self) -> int | None:
         """The exit status, negative for a signal; None while the server runs."""
-        if self._status is None and self._told is not None:
-            self._status = self._next_word().get("status")
+        if self._status is None:
+            self._status = self._reports.read().get("status")
         return self._status
 
     def died_of_illegal_instruction(self) -> bool:
         """Whether the server ended because this processor lacks instructions that it uses."""
-        return self.status() in {-signal.SIGILL, 128 + signal.SIGILL}
+        return self.status() in {-signal.SIGILL, 128 + signal.SIGILL}  # 128 + n: a shell's status for it
 
     def log_end(self, lines: int = LOG_LINES) -> str:
         """The last lines of the log, without secrets."""
@@ -121,41 +98,97 @@ class ServerProcess:
         return "" if end == "(nothing)" else one_line(end, 200)
 
     def stop(self) -> None:
-        """Stop the server and everything it started: SIGTERM, and SIGKILL after ``STOP_AFTER_S`` seconds."""
-        assert self._supervisor.stdin is not None  # noqa: S101  # for the type checker: it is a pipe
-        self._supervisor.stdin.close()
+        """Stop the server and all it started: SIGTERM, and SIGKILL after ``STOP_AFTER_S`` seconds."""
+        if self._supervisor.stdin is not None:
+            self._supervisor.stdin.close()  # this is what the supervisor waits for
         try:
             self._supervisor.wait(STOP_AFTER_S + _GRACE_S)
         except subprocess.TimeoutExpired:
             self._supervisor.kill()
             self._supervisor.wait()
-        if self._told is not None:
-            os.close(self._told)
-            self._told = None
+        self._reports.close()
 
-    def _next_word(self) -> dict[str, Any]:
+    def _reported_pid(self) -> int:
+        """The process id, when the supervisor reports it; everything is stopped when it does not."""
+        try:
+            report = self._reports.read(wait=True)
+        except BaseException:  # Ctrl-C during the start leaves no server behind
+            self.stop()
+            raise
+        if "pid" not in report:
+            self.stop()
+            raise self._start_error(report.get("error", "its supervisor did not start"))
+        return int(report["pid"])
+
+    def _start_error(self, reason: str) -> StartError:
+        self.log.unlink(missing_ok=True)
+        return StartError(f"{self.command[0]} cannot be started: {reason}")
+
+
+class _Reports:
+    """The pipe on which a supervisor reports: one JSON object a line, each written at once."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._unread = b""
+        self._closed = False
+
+    def read(self, *, wait: bool = False) -> dict[str, Any]:
+        """The next report, empty when there is none yet (``wait``: none before the supervisor ended)."""
+        if self._closed:
+            return {}
+        os.set_blocking(self._descriptor, wait)
         with contextlib.suppress(BlockingIOError):
-            self._heard += os.read(self._told or 0, 4096)
-        line, end, rest = self._heard.partition(b"\n")
+            self._unread += os.read(self._descriptor, 4096)
+        line, end, rest = self._unread.partition(b"\n")
         if not end:
             return {}
-        self._heard = rest
-        found: dict[str, Any] = json.loads(line)
-        return found
+        self._unread = rest
+        report: dict[str, Any] = json.loads(line)
+        return report
 
-    def _unstarted(self, why: str) -> None:
-        self.log.unlink(missing_ok=True)
-        message = f"{self.command[0]} cannot be started: {why}"
-        raise StartError(message) from None
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            os.close(self._descriptor)
 
 
 def free_port() -> int:
-    """A TCP port on the loopback interface that nobody listens on."""
+    """A TCP port on the loopback interface that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _how(status: int) -> str:
-    return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+def _new_log() -> Path:
+    descriptor, name = tempfile.mkstemp(prefix="pytest-setups-server-", suffix=".log")
+    os.close(descriptor)
+    return Path(name)
+
+
+def _start_supervisor(
+    command: Sequence[str], log: Path, environment: Mapping[str, str] | None, directory: str | None
+) -> tuple[subprocess.Popen[bytes], _Reports]:
+    read_end, write_end = os.pipe()
+    reports = _Reports(read_end)
+    try:
+        # Appending, and readable: the supervisor shortens the log while the server writes to it.
+        with log.open("a+b") as output:
+            process = subprocess.Popen(  # ServerProcess.stop ends it
+                # -P: a file of the server's directory that has a module's name must not be imported.
+                [sys.executable, "-P", supervisor.__file__, str(write_end), *command],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=[write_end],
+                cwd=directory,
+                env=dict(os.environ) | dict(environment or {}),
+            )
+    except OSError:
+        reports.close()
+        raise
+    finally:
+        os.close(write_end)
+    return process, reports
