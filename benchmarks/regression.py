@@ -95,7 +95,7 @@ def alarms(before: Run, after: Run, text: str) -> tuple[bool, bool]:
     for name in bound.names:
         if not name.startswith(tuple(Stage)):
             continue
-        cells = FIGURES[name].cells(before, after)
+        cells = FIGURES[name].pairs(before, after)
         pairs = list(cells.values())
         exceeds = FIGURES[name].after(pairs) > bound.limit(FIGURES[name].before(pairs))
         bare = bare or exceeds

@@ -289,15 +289,18 @@ def test_a_part_of_a_run_is_not_compared_and_does_not_pass(run: Run) -> None:
     [
         (("--setup-fail-if", "p50:20%"), "--setup-fail-if goes with a baseline: *"),
         (("--setup-baseline-allow", "server"), "--setup-baseline-allow goes with a baseline: *"),
-        (("--setup-baseline=x", "--setup-fail-if", "p51:20%"), "*no figure 'p51'; there are min, mean, p50*"),
-        (("--setup-baseline=x", "--setup-fail-if", "p50"), "*'p50' is no bound: type FIGURE:LIMIT*"),
-        (("--setup-baseline=x", "--setup-fail-if", "p50:fast"), "*'fast' is no limit*"),
+        (
+            ("--setup-baseline=x", "--setup-fail-if", "p51:20%"),
+            "*unknown figure 'p51'; the figures are min, mean, *",
+        ),
+        (("--setup-baseline=x", "--setup-fail-if", "p50"), "*'p50' is not a bound: type FIGURE:LIMIT*"),
+        (("--setup-baseline=x", "--setup-fail-if", "p50:fast"), "*'fast' is not a limit*"),
         (("--setup-baseline=x", "--setup-fail-if", "p50:0.5"), "*p50 is in s; type p50:20% or p50:0.5s*"),
         (("--setup-baseline=x", "--setup-fail-if", "p50:-20%"), "*p50 is worse when it rises*"),
         (("--setup-baseline=x", "--setup-fail-if", "p50:20%,30%"), "*at most one relative limit*"),
         (("--setup-baseline=x", "--setup-fail-if", "tokens_per_s:15%"), "*worse when it falls*"),
-        (("--setup-baseline=x", "--setup-fail-if", "tokens_per_s:-100%"), "*nothing falls by 100 %*"),
-        (("--setup-baseline=x", "--setup-fail-if", "output_tokens:-20%,3"), "*point the same way*"),
+        (("--setup-baseline=x", "--setup-fail-if", "tokens_per_s:-100%"), "*cannot fall by 100 %*"),
+        (("--setup-baseline=x", "--setup-fail-if", "output_tokens:-20%,3"), "*need the same sign*"),
         (("--setup-baseline=x", "--setup-fail-if", "keywords_overlap:1.5"), "*from 0 to 1*"),
         (("--setup-baseline=x", "--setup-baseline-allow", "flags"), "*'flags' is no field of an entry; *"),
         (

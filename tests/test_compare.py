@@ -15,7 +15,7 @@ from pytest_setups.registry.entry import Entry, Results, Stage
 from pytest_setups.registry.measurement import Measurement
 from pytest_setups.registry.store import Registry
 from pytest_setups.regression.bounds import parse_bound
-from pytest_setups.regression.comparison import Compared, Finding, compare
+from pytest_setups.regression.comparison import Comparison, Finding, compare
 from pytest_setups.regression.similarity import keyword_overlap, word_similarity
 from pytest_setups.regression.statistics import UNKNOWN, estimate_uncertainty, t_quantile
 from tests.recorders import setup
@@ -43,8 +43,8 @@ def measured(
     ]  # fmt: skip
 
 
-def findings(found: Compared) -> dict[str, Finding | None]:
-    return {row.name: row.finding for row in found.rows if row.judged}
+def findings(comparison: Comparison) -> dict[str, Finding | None]:
+    return {row.name: row.finding for row in comparison.rows if row.judged}
 
 
 # Quantiles computed with mpmath 1.3 to 30 digits, by bisection of the regularised incomplete beta function.
@@ -287,7 +287,7 @@ def test_a_comparison_as_json(registry: Registry, setups: Command) -> None:
             "not comparable with old: server.flags.max-model-len (4096 -> 8192) (the command of*",
         ),
         (("old", "nwe"), "no entry 'nwe' in registry; the nearest: new"),
-        (("old", "new", "--fail-if", "x:1"), "*no figure 'x'*"),
+        (("old", "new", "--fail-if", "x:1"), "*unknown figure 'x'*"),
         (("hand", "new"), "hand is no baseline: it names no results file*"),
     ],
 )

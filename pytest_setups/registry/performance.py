@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
+import math
 from collections import defaultdict
 from datetime import timedelta
+from statistics import fmean, quantiles
 from typing import TYPE_CHECKING
 
 from pytest_setups.registry.entry import ImagePerformance, Stage, StagePerformance
@@ -24,7 +25,7 @@ def by_stage(measurements: Iterable[Measurement]) -> dict[Stage, list[Measuremen
 
 
 def stage_performance(measurements: Sequence[Measurement]) -> StagePerformance:
-    """The figures of one stage, over the answers that came."""
+    """The figures of one stage, over the answers that arrived."""
     timed = [m for m in measurements if m.latency_s is not None]
     latencies = [m.latency_s for m in timed if m.latency_s is not None]
     firsts = [m.ttft_s for m in timed if m.ttft_s is not None]
@@ -32,7 +33,7 @@ def stage_performance(measurements: Sequence[Measurement]) -> StagePerformance:
     seconds = sum(latency for _, latency in counted)
     return StagePerformance(
         n=len(latencies),
-        mean_s=_rounded(statistics.fmean(latencies)) if latencies else None,
+        mean_s=_rounded(fmean(latencies)) if latencies else None,
         p50_s=_rounded(percentile(latencies, 50)) if latencies else None,
         p95_s=_rounded(percentile(latencies, 95)) if latencies else None,
         max_s=_rounded(max(latencies)) if latencies else None,
@@ -42,31 +43,31 @@ def stage_performance(measurements: Sequence[Measurement]) -> StagePerformance:
 
 
 def image_seconds(measurements: Iterable[Measurement]) -> dict[ImageSample, float]:
-    """The seconds that each sample of an image took: its three answers together, or as its tagger told.
+    """The seconds that each sample of an image took: its three answers together, or what its tagger reported.
 
-    One that lacks an answer is left out.
+    A sample that lacks an answer is left out.
     """
-    told: dict[ImageSample, float] = {}
+    reported: dict[ImageSample, float] = {}
     answers: dict[ImageSample, list[float]] = defaultdict(list)
     for measurement in measurements:
         image = measurement.image, measurement.sample
         if measurement.latency_s is not None:
             answers[image].append(measurement.latency_s)
         elif measurement.image_s is not None:
-            told[image] = measurement.image_s
-    whole = {image: sum(each) for image, each in answers.items() if len(each) == len(Stage)}
-    return told | whole
+            reported[image] = measurement.image_s
+    whole = {image: sum(latencies) for image, latencies in answers.items() if len(latencies) == len(Stage)}
+    return reported | whole
 
 
-def told_models(measurements: Iterable[Measurement]) -> dict[Stage, str]:
-    """The model that an external tagger says it used at each stage, where all its records agree."""
-    told: dict[Stage, set[str]] = defaultdict(set)
+def reported_models(measurements: Iterable[Measurement]) -> dict[Stage, str]:
+    """The model that an external tagger reports for each stage, where all its records agree."""
+    reported: dict[Stage, set[str]] = defaultdict(set)
     for measurement in measurements:
         models = (measurement.extra or {}).get("models")
         name = models.get(measurement.stage) if isinstance(models, dict) else None
         if isinstance(name, str) and name:
-            told[measurement.stage].add(name)
-    return {stage: names.pop() for stage, names in told.items() if len(names) == 1}
+            reported[measurement.stage].add(name)
+    return {stage: names.pop() for stage, names in reported.items() if len(names) == 1}
 
 
 def image_performance(seconds: Mapping[ImageSample, float]) -> ImagePerformance:
@@ -93,19 +94,18 @@ def images_per_s(measurements: Sequence[Measurement], seconds: Sized) -> float |
 
 def mean_image_seconds(seconds: Mapping[ImageSample, float]) -> float | None:
     """The mean seconds that one image takes, all three stages."""
-    return _rounded(statistics.fmean(seconds.values())) if seconds else None
+    return _rounded(fmean(seconds.values())) if seconds else None
 
 
-def percentile(values: Sequence[float], percent: float) -> float:
-    """The percentile of values that are not empty, interpolated linearly between the closest ranks.
+def percentile(values: Sequence[float], percent: int) -> float:
+    """A percentile of one or more values, interpolated linearly between the closest ranks.
 
-    Source: Hyndman and Fan (1996), definition 7, the default of NumPy and R.
+    This is definition 7 of Hyndman and Fan (1996), the default of NumPy and R.
     """
-    ordered = sorted(values)
-    rank = (len(ordered) - 1) * percent / 100
-    below = int(rank)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (rank - below)
+    if len(values) == 1:  # Python 3.11 and 3.12 refuse the quantiles of a single value
+        return values[0]
+    step = math.gcd(percent, 100)  # a median needs 1 cut point and not 99
+    return quantiles(values, n=100 // step, method="inclusive")[percent // step - 1]
 
 
 def _rounded(value: float) -> float:

@@ -16,7 +16,7 @@ from pytest_setups.registry.measurement import Measurement, read_measurements
 from pytest_setups.registry.parsing import EntryError
 from pytest_setups.registry.store import Registry, RegistryError
 from pytest_setups.regression.bounds import judge_times
-from pytest_setups.regression.comparison import Compared, compare
+from pytest_setups.regression.comparison import Comparison, compare
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -69,7 +69,9 @@ class Gate:
             )
             raise BaselineError(message)
 
-    def compare(self, entry: Entry, measurements: Sequence[Measurement], name: str = "this run") -> Compared:
+    def compare(
+        self, entry: Entry, measurements: Sequence[Measurement], name: str = "this run"
+    ) -> Comparison:
         """Compare measurements with the baseline's; times only where nothing forbids it.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Bounds: how much worse a figure may become, as people type them."""
+"""Bounds: how much worse a figure may become, parsed from what people type."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pytest_setups.regression.figures import FIGURES, Figure, Worse
+from pytest_setups.regression.figures import FIGURES, Figure, Worsening
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,9 +20,13 @@ EXAMPLES: Final = "p50:20%, caption.p95:0.5s, tokens_per_s:-15%, keywords_overla
 class Bound:
     """How much worse figures may become, or for a level how low they may be.
 
-    ``names`` are the figures it judges: one, or those of every stage. ``relative`` is a share of the
-    baseline's figure, ``absolute`` in the figure's unit; with both, the larger allowance holds.
-    ``rising`` says which way is judged.
+    Attributes:
+        text: the bound as it was typed.
+        names: the figures that it judges, one or those of every stage.
+        rising: whether a rise breaks it, and not a fall.
+        relative: the change that is allowed, as a share of the baseline's figure.
+        absolute: likewise in the figure's unit; of the two allowances the larger counts.
+        level: the lowest figure that is allowed, whatever the baseline's; None where a change is judged.
     """
 
     text: str
@@ -51,25 +55,25 @@ def judge_times(bounds: Iterable[Bound]) -> bool:
 
 
 def parse_bound(text: str) -> Bound:
-    """The bound in a text such as ``p50:20%`` (of every stage) or ``caption.p95:20%,0.5s``.
+    """The bound in a text such as ``p50:20%`` (of every stage) or ``caption.p50:20%,0.5s``.
 
     Raises:
-        ValueError: the text is no bound; the message says what to type.
+        ValueError: the text is not a bound; the message says what to type.
     """
-    found = _SPEC.fullmatch(text.strip().lower())
-    if found is None:
-        message = f"{text!r} is no bound: type FIGURE:LIMIT, such as {EXAMPLES}"
+    match = _SPEC.fullmatch(text.strip().lower())
+    if match is None:
+        message = f"{text!r} is not a bound: type FIGURE:LIMIT, such as {EXAMPLES}"
         raise ValueError(message)
-    figures = {name: figure for name, figure in FIGURES.items() if found["name"] in {name, figure.short}}
+    figures = {name: figure for name, figure in FIGURES.items() if match["name"] in {name, figure.short}}
     if not figures:
         known = ", ".join(dict.fromkeys(figure.short for figure in FIGURES.values()))
         message = (
-            f"{text!r}: no figure {found['name']!r}; there are {known}; "
+            f"{text!r}: unknown figure {match['name']!r}; the figures are {known}; "
             "of one stage as in caption.p50, of whole images image.mean, image.p50 and image.p95"
         )
         raise ValueError(message)
     figure = next(iter(figures.values()))
-    return _bound(text.strip(), tuple(figures), figure, found["limits"])
+    return _bound(text.strip(), tuple(figures), figure, match["limits"])
 
 
 def _bound(text: str, names: tuple[str, ...], figure: Figure, limits: str) -> Bound:
@@ -78,25 +82,26 @@ def _bound(text: str, names: tuple[str, ...], figure: Figure, limits: str) -> Bo
     for number, unit in _limits(text, figure, limits):
         (shares if unit == "%" else amounts).append(number)
     if len(shares) > 1 or len(amounts) > 1:
-        message = f"{text!r}: type at most one relative limit (20%) and one absolute one, after a comma"
+        message = f"{text!r}: type at most one relative limit (20%) and one absolute limit, after a comma"
         raise ValueError(message)
-    if figure.worse is Worse.LEVEL:
-        return _level(text, names, [*shares, *amounts])
-    rising = _rising(text, figure, [*shares, *amounts])
-    relative, absolute = (abs(found[0]) if found else 0.0 for found in (shares, amounts))
+    if figure.worsening is Worsening.BELOW_LEVEL:
+        return _level_bound(text, names, [*shares, *amounts])
+    rising = _is_rising(text, figure, [*shares, *amounts])
+    relative, absolute = (abs(limit[0]) if limit else 0.0 for limit in (shares, amounts))
     if not rising and relative >= 1:
-        message = f"{text!r}: nothing falls by 100 % or more"
+        message = f"{text!r}: a figure cannot fall by 100 % or more"
         raise ValueError(message)
     return Bound(text, names, rising, relative, absolute)
 
 
 def _limits(text: str, figure: Figure, limits: str) -> Iterator[tuple[float, str]]:
+    """Each limit of a bound: a share and ``%``, or an amount in the figure's unit and an empty text."""
     for part in limits.split(","):
-        found = _LIMIT.fullmatch(part.strip())
-        if found is None:
-            message = f"{text!r}: {part.strip()!r} is no limit; type one such as 20%, 0.5s or 300ms"
+        match = _LIMIT.fullmatch(part.strip())
+        if match is None:
+            message = f"{text!r}: {part.strip()!r} is not a limit; type one such as 20%, 0.5s or 300ms"
             raise ValueError(message)
-        number, unit = float(found["number"]), found["unit"] or ""
+        number, unit = float(match["number"]), match["unit"] or ""
         if unit == "%":
             yield number / 100, "%"
         elif (unit in {"s", "ms"}) != (figure.unit == "s"):
@@ -108,23 +113,24 @@ def _limits(text: str, figure: Figure, limits: str) -> Iterator[tuple[float, str
             yield number / 1000 if unit == "ms" else number, ""
 
 
-def _level(text: str, names: tuple[str, ...], levels: list[float]) -> Bound:
+def _level_bound(text: str, names: tuple[str, ...], levels: list[float]) -> Bound:
     if len(levels) != 1 or not 0 <= levels[0] <= 1:
-        message = f"{text!r}: type the least that is good enough, from 0 to 1, such as {names[0]}:0.6"
+        message = f"{text!r}: type the lowest value that is acceptable, from 0 to 1, such as {names[0]}:0.6"
         raise ValueError(message)
     return Bound(text, names, rising=False, level=levels[0])
 
 
-def _rising(text: str, figure: Figure, limits: list[float]) -> bool:
+def _is_rising(text: str, figure: Figure, limits: list[float]) -> bool:
+    """Whether the bound judges a rise; a minus sign before its limits means a fall."""
     signs = {limit < 0 for limit in limits}
     falling = signs == {True}
     if len(signs) > 1:
-        message = f"{text!r}: two limits of one bound point the same way"
+        message = f"{text!r}: the two limits of a bound need the same sign"
         raise ValueError(message)
-    if figure.worse is Worse.RISING and falling:
+    if figure.worsening is Worsening.RISE and falling:
         message = f"{text!r}: {figure.short} is worse when it rises; type {figure.example}"
         raise ValueError(message)
-    if figure.worse is Worse.FALLING and not falling:
+    if figure.worsening is Worsening.FALL and not falling:
         message = f"{text!r}: {figure.short} is worse when it falls; type {figure.example}"
         raise ValueError(message)
     return not falling

@@ -1,4 +1,4 @@
-"""The comparison: figures before and after, how sure their change is, and which bounds it breaks."""
+"""The comparison of two runs: figures before and after, how sure their change is, which bounds it breaks."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.registry.entry import Stage
-from pytest_setups.regression.figures import FIGURES, Worse
+from pytest_setups.regression.figures import FIGURES, Worsening
 from pytest_setups.regression.statistics import estimate_uncertainty
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from pytest_setups.registry.measurement import Measurement
+    from pytest_setups.registry.measurement import ImageSample, Measurement
     from pytest_setups.regression.bounds import Bound
-    from pytest_setups.regression.figures import Cells, Figure, Value
+    from pytest_setups.regression.figures import Figure, Pair, Pairs
 
 LARGEST_MARGIN: Final = 10.0
-"""A logarithm; what is less sure than that is not known."""
-_LEAST: Final = 1e-12
-"""Keeps the logarithm of nothing finite."""
+"""Of a logarithm: a margin beyond a factor of 22,000 says nothing, so the range is left out."""
+_SMALLEST: Final = 1e-12
+"""Keeps the logarithm of zero finite."""
 
 
 class Finding(StrEnum):
-    """What came of a bound, the gravest last."""
+    """The result of judging one bound, the most serious last."""
 
     OK = "ok"
     NOT_PROVED = "not proved"
@@ -35,25 +35,26 @@ class Finding(StrEnum):
     NOT_COMPARABLE = "not comparable"
 
 
-GRAVITY: Final = list(Finding)
+SEVERITY: Final = list(Finding)
 FATAL: Final = frozenset({Finding.BREACH, Finding.NOISE_UNKNOWN, Finding.NOT_COMPARABLE})
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A bound as it was typed, and what came of it."""
+class JudgedBound:
+    """A bound as it was typed, and what judging it gave."""
 
     bound: str
     finding: Finding
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FigureComparison:
     """One figure before and after.
 
-    ``change`` is a share of the figure before, and with ``CONFIDENCE`` the true one is not below ``low``
-    and not above ``high``; of likenesses, which have no figure before, these are of the figure itself.
-    All are None where figures do not compare, ``low`` and ``high`` also where they are not known.
+    ``change`` is a share of the figure before. With ``CONFIDENCE`` the true change is not below ``low``,
+    and with ``CONFIDENCE`` not above ``high``. Similarities of texts have no figure before: their range is
+    of the figure itself. All three are None where figures do not compare; ``low`` and ``high`` also where
+    the noise is unknown.
     """
 
     name: str
@@ -63,17 +64,17 @@ class Row:
     change: float | None = None
     low: float | None = None
     high: float | None = None
-    judged: Sequence[Judged] = ()
+    judged: Sequence[JudgedBound] = ()
 
     @property
     def finding(self) -> Finding | None:
-        """The gravest finding, None where no bound was given."""
-        return max((one.finding for one in self.judged), key=GRAVITY.index, default=None)
+        """The most serious finding, None where no bound was given."""
+        return max((bound.finding for bound in self.judged), key=SEVERITY.index, default=None)
 
 
 @dataclass(frozen=True, slots=True)
-class Populated:
-    """How many answers of a stage were populated before and after, and the images that no longer are."""
+class PopulatedCounts:
+    """How many outputs of a stage were populated before and after, and the images that no longer are."""
 
     stage: str
     total: int
@@ -83,23 +84,23 @@ class Populated:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class Comparison:
     """Two sets of measurements side by side; ``images`` and ``samples`` count what both have.
 
-    ``untimed`` says why times do not compare, and is empty where they do; ``unmeasured`` are bounds of
-    which no figure was measured.
+    ``untimed`` is the reason why times do not compare, empty where they do. ``unmeasured`` are the bounds,
+    as typed, whose figure was not measured on both sides.
     """
 
     images: int
     samples: int
-    populated: Sequence[Populated] = ()
-    rows: Sequence[Row] = ()
+    populated: Sequence[PopulatedCounts] = ()
+    rows: Sequence[FigureComparison] = ()
     unmeasured: Sequence[str] = ()
     untimed: str = ""
 
     @property
     def broken(self) -> list[str]:
-        """The names of the figures that breach a bound, and of the stages that lost answers."""
+        """The figures that break a bound, the stages that lost outputs, and the unmeasured bounds."""
         lost = [f"{stage.stage} populated" for stage in self.populated if stage.lost]
         return [*lost, *(row.name for row in self.rows if row.finding in FATAL), *self.unmeasured]
 
@@ -107,106 +108,153 @@ class Compared:
 def compare(
     before: Sequence[Measurement],
     after: Sequence[Measurement],
-    bounds: Iterable[Bound] = (),
+    bounds: Sequence[Bound] = (),
     *,
     untimed: str = "",
-) -> Compared:
-    """Compare measurements pair by pair; ``untimed`` says why times do not compare."""
-    wanted = list(bounds)
-    common = {(m.image, m.sample) for m in before} & {(m.image, m.sample) for m in after}
-    before, after = ([m for m in measured if (m.image, m.sample) in common] for measured in (before, after))
-    cells = {name: figure.cells(before, after) for name, figure in FIGURES.items()}
-    rows = [
-        _row(name, FIGURES[name], found, [one for one in wanted if name in one.names], timed=not untimed)
-        for name, found in cells.items()
-        if found
-    ]
-    judged = {name for one in wanted for name in one.names}
-    lost = {name for name in judged if len(FIGURES[name].cells(before, before)) > len(cells[name])}
-    return Compared(
+) -> Comparison:
+    """Compare the measurements of the same images and samples.
+
+    Args:
+        before: measurements of the baseline.
+        after: measurements of the run that is judged.
+        bounds: how much worse each figure may be.
+        untimed: why times do not compare, empty where they do.
+    """
+    common = _places(before) & _places(after)
+    before, after = (
+        [measured for measured in side if (measured.image, measured.sample) in common]
+        for side in (before, after)
+    )
+    pairs = {name: figure.pairs(before, after) for name, figure in FIGURES.items()}
+    return Comparison(
         images=len({image for image, _ in common}),
         samples=len({sample for _, sample in common}),
         populated=[_populated(stage, before, after) for stage in Stage],
-        rows=rows,
-        unmeasured=[
-            one.text
-            for one in wanted
-            if lost.intersection(one.names) or not any(cells[name] for name in one.names)
-        ],
+        rows=_rows(pairs, bounds, timed=not untimed),
+        unmeasured=_unmeasured(before, pairs, bounds),
         untimed=untimed,
     )
 
 
-def _row(name: str, figure: Figure, cells: Cells, bounds: Sequence[Bound], *, timed: bool) -> Row:
-    pairs = list(cells.values())
-    before = None if figure.worse is Worse.LEVEL else figure.before(pairs)
-    after = figure.after(pairs)
-    if figure.timed and not timed:
-        judged = [Judged(bound.text, Finding.NOT_COMPARABLE) for bound in bounds]
-        return Row(name, figure.unit, before, after, judged=judged)
-    judged = [Judged(bound.text, judge(figure, cells, bound)) for bound in bounds]
-    if before is None:
-        margin = estimate_uncertainty(cells, figure.after, drift=_drift(figure, cells)).margin
-        low, high = _range(max(after - margin, 0.0), min(after + margin, 1.0), margin)
-        return Row(name, figure.unit, None, after, None, low, high, judged)
-    ratio = after / before
-    margin = estimate_uncertainty(
-        cells,
-        lambda drawn: _log(figure.after(drawn)) - _log(figure.before(drawn)),
-        drift=_drift(figure, cells),
-    ).margin
-    factor = math.exp(min(margin, LARGEST_MARGIN))
-    low, high = _range(ratio / factor - 1, ratio * factor - 1, margin)
-    return Row(name, figure.unit, before, after, ratio - 1, low, high, judged)
+def judge(figure: Figure, pairs: Pairs, bound: Bound) -> Finding:
+    """Judge one bound on one figure: it is broken only when that is sure beyond the noise."""
 
-
-def judge(figure: Figure, cells: Cells, bound: Bound) -> Finding:
-    """What comes of one bound on one figure: broken only when that is sure beyond the noise."""
-
-    def excess(drawn: Sequence[tuple[Value, Value]]) -> float:
-        """By how much the bound is exceeded: as a logarithm, of levels as a difference."""
+    def excess(drawn: Sequence[Pair]) -> float:
+        """How far the bound is exceeded: as a logarithm, of levels as a difference."""
         limit, after = bound.limit(figure.before(drawn)), figure.after(drawn)
         if bound.level is not None:
             return limit - after
         return _log(after) - _log(limit) if bound.rising else _log(limit) - _log(after)
 
-    found = excess(list(cells.values()))
-    if found <= 0:
+    exceeded = excess(list(pairs.values()))
+    if exceeded <= 0:
         return Finding.OK
-    margin = estimate_uncertainty(cells, excess, drift=_drift(figure, cells)).margin
+    margin = estimate_uncertainty(pairs, excess, drift=_drift(figure, pairs)).margin
     if math.isinf(margin):
         return Finding.NOISE_UNKNOWN
-    return Finding.BREACH if found > margin else Finding.NOT_PROVED
+    return Finding.BREACH if exceeded > margin else Finding.NOT_PROVED
 
 
-def _populated(stage: str, before: Sequence[Measurement], after: Sequence[Measurement]) -> Populated:
+def _places(measurements: Iterable[Measurement]) -> set[ImageSample]:
+    return {(measured.image, measured.sample) for measured in measurements}
+
+
+def _rows(pairs: Mapping[str, Pairs], bounds: Sequence[Bound], *, timed: bool) -> list[FigureComparison]:
+    """A row for each figure that both sides have."""
+    return [
+        _row(name, measured, [bound for bound in bounds if name in bound.names], timed=timed)
+        for name, measured in pairs.items()
+        if measured
+    ]
+
+
+def _row(name: str, pairs: Pairs, bounds: Sequence[Bound], *, timed: bool) -> FigureComparison:
+    figure = FIGURES[name]
+    if figure.worsening is Worsening.BELOW_LEVEL:
+        return _similarity_row(name, pairs, bounds)
+    both = list(pairs.values())
+    before, after = figure.before(both), figure.after(both)
+    if figure.timed and not timed:
+        refused = [JudgedBound(bound.text, Finding.NOT_COMPARABLE) for bound in bounds]
+        return FigureComparison(name, figure.unit, before, after, judged=refused)
+    low, high = _change_range(figure, pairs, after / before)
+    return FigureComparison(
+        name, figure.unit, before, after, after / before - 1, low, high, _judged(figure, pairs, bounds)
+    )
+
+
+def _similarity_row(name: str, pairs: Pairs, bounds: Sequence[Bound]) -> FigureComparison:
+    """The row of a similarity, which is a number from 0 to 1 and has nothing before it."""
+    figure = FIGURES[name]
+    after = figure.after(list(pairs.values()))
+    margin = estimate_uncertainty(pairs, figure.after, drift=_drift(figure, pairs)).margin
+    low, high = _if_known(max(after - margin, 0.0), min(after + margin, 1.0), margin)
+    return FigureComparison(name, figure.unit, None, after, None, low, high, _judged(figure, pairs, bounds))
+
+
+def _judged(figure: Figure, pairs: Pairs, bounds: Sequence[Bound]) -> list[JudgedBound]:
+    return [JudgedBound(bound.text, judge(figure, pairs, bound)) for bound in bounds]
+
+
+def _change_range(figure: Figure, pairs: Pairs, ratio: float) -> tuple[float | None, float | None]:
+    """The least and the greatest true change, as shares.
+
+    The noise of times multiplies them, so the margin is of the ratio's logarithm.
+    """
+
+    def log_ratio(drawn: Sequence[Pair]) -> float:
+        return _log(figure.after(drawn)) - _log(figure.before(drawn))
+
+    margin = estimate_uncertainty(pairs, log_ratio, drift=_drift(figure, pairs)).margin
+    factor = math.exp(min(margin, LARGEST_MARGIN))
+    return _if_known(ratio / factor - 1, ratio * factor - 1, margin)
+
+
+def _unmeasured(
+    before: Sequence[Measurement], pairs: Mapping[str, Pairs], bounds: Sequence[Bound]
+) -> list[str]:
+    """The bounds of which a figure was measured on one side only, or on neither."""
+    names = {name for bound in bounds for name in bound.names}
+    # Paired with itself, the baseline shows how many pairs there could be.
+    lost = {name for name in names if len(FIGURES[name].pairs(before, before)) > len(pairs[name])}
+    return [
+        bound.text
+        for bound in bounds
+        if lost.intersection(bound.names) or not any(pairs[name] for name in bound.names)
+    ]
+
+
+def _populated(stage: str, before: Sequence[Measurement], after: Sequence[Measurement]) -> PopulatedCounts:
     old, new = (
-        {(m.image, m.sample): m.passed for m in measured if m.stage == stage} for measured in (before, after)
+        {(measured.image, measured.sample): measured.passed for measured in side if measured.stage == stage}
+        for side in (before, after)
     )
     places = sorted(old.keys() & new.keys())
-    return Populated(
+    lost = dict.fromkeys(image for image, sample in places if old[image, sample] > new[image, sample])
+    return PopulatedCounts(
         stage=stage,
         total=len(places),
         before=sum(old[place] for place in places),
         after=sum(new[place] for place in places),
-        lost=list(
-            dict.fromkeys(image for image, sample in places if old[image, sample] > new[image, sample])
-        ),
+        lost=list(lost),
     )
 
 
-def _drift(figure: Figure, cells: Cells) -> float | None:
-    """How much the machine's speed moves a figure, None where its samples must tell."""
+def _drift(figure: Figure, pairs: Pairs) -> float | None:
+    """How much the machine's speed moves a figure; None where that must be measured between samples.
+
+    Only the fastest of several samples carries a slack, which bounds its drift by itself.
+    """
     if not figure.timed:
         return 0.0
-    slacks = [[value.slack for value in side] for side in zip(*cells.values(), strict=True)]
+    slacks = [[value.slack for value in side] for side in zip(*pairs.values(), strict=True)]
     known = [[slack for slack in side if slack is not None] for side in slacks]
     return math.hypot(*map(fmean, known)) if all(known) else None
 
 
-def _range(low: float, high: float, margin: float) -> tuple[float | None, float | None]:
+def _if_known(low: float, high: float, margin: float) -> tuple[float | None, float | None]:
     return (low, high) if margin < LARGEST_MARGIN else (None, None)
 
 
 def _log(value: float) -> float:
-    return math.log(max(value, _LEAST))
+    return math.log(max(value, _SMALLEST))

@@ -1,4 +1,4 @@
-"""The figures that are compared, each made of cells: one image's sample before and after."""
+"""The figures that are compared, each computed from pairs: one sample of one image before and after."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 
     from pytest_setups.registry.measurement import ImageSample, Measurement
 
-Found = TypeVar("Found")
+T = TypeVar("T")
 IMAGE: Final = "image"
-LEAST_S: Final = 1e-9
-"""Seconds; less was not measured."""
+SHORTEST_S: Final = 1e-9
+"""Seconds; a shorter time was not measured."""
 
 
-class Worse(Enum):
-    """Which way a figure becomes worse: a rise, a fall, either as the bound says, or below a level."""
+class Worsening(Enum):
+    """What makes a figure worse: a rise, a fall, either as the bound says, or falling below a level."""
 
-    RISING = auto()
-    FALLING = auto()
+    RISE = auto()
+    FALL = auto()
     EITHER = auto()
-    LEVEL = auto()
+    BELOW_LEVEL = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What a figure needs of one measurement: an amount, and what it is divided by.
+    """What a figure takes from one measurement: an amount, and what it is divided by.
 
-    Of the fastest of several samples, ``slack`` is the logarithm of the second fastest over it, which
-    says how far the fastest may yet be from the limit (Robson and Whitlock, Estimation of a truncation
-    point, 1964); None where there are too few of them.
+    For the fastest of several samples, ``slack`` is the logarithm of the second fastest over the fastest: it
+    bounds how far the fastest is from the limit that more samples would approach (Robson and Whitlock,
+    Estimation of a truncation point, Biometrika 51, 1964). None with too few samples.
     """
 
     amount: float
@@ -48,178 +48,189 @@ class Value:
     slack: float | None = None
 
 
-Cells = dict["ImageSample", tuple[Value, Value]]
+Pair = tuple[Value, Value]
+Pairs = dict["ImageSample", Pair]
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure: its name without the stage, its unit, which way is worse, and how it is made.
+    """One figure.
 
-    ``cells`` pairs what was measured before and after, ``whole`` makes one figure of many values.
-    ``timed`` figures compare only on the same hardware.
+    Attributes:
+        short: the name without the stage.
+        unit: empty for shares.
+        worsening: what makes it worse.
+        example: a bound on it, as people type it.
+        combine: makes one number of the values of many measurements.
+        pairs: pairs what was measured before and after.
+        timed: whether it compares only on the same hardware.
     """
 
     short: str
     unit: str
-    worse: Worse
+    worsening: Worsening
     example: str
-    whole: Callable[[Sequence[Value]], float]
-    cells: Callable[[Sequence[Measurement], Sequence[Measurement]], Cells]
+    combine: Callable[[Sequence[Value]], float]
+    pairs: Callable[[Sequence[Measurement], Sequence[Measurement]], Pairs]
     timed: bool = True
 
-    def before(self, cells: Sequence[tuple[Value, Value]]) -> float:
+    def before(self, pairs: Sequence[Pair]) -> float:
         """The baseline's figure."""
-        return self.whole([value for value, _ in cells])
+        return self.combine([value for value, _ in pairs])
 
-    def after(self, cells: Sequence[tuple[Value, Value]]) -> float:
+    def after(self, pairs: Sequence[Pair]) -> float:
         """The run's figure."""
-        return self.whole([value for _, value in cells])
+        return self.combine([value for _, value in pairs])
 
 
 def _ratio(values: Sequence[Value]) -> float:
     return sum(value.amount for value in values) / sum(value.per for value in values)
 
 
-def _percentile(percent: float, values: Sequence[Value]) -> float:
+def _percentile(percent: int, values: Sequence[Value]) -> float:
     return percentile([value.amount for value in values], percent)
 
 
-def _seconds(found: Measurement) -> Value | None:
-    return _time(found.latency_s)
+def _latency(measurement: Measurement) -> Value | None:
+    return _time(measurement.latency_s)
 
 
-def _first_token(found: Measurement) -> Value | None:
-    return _time(found.ttft_s)
+def _first_token(measurement: Measurement) -> Value | None:
+    return _time(measurement.ttft_s)
 
 
 def _time(seconds: float | None) -> Value | None:
-    return None if seconds is None or seconds < LEAST_S else Value(seconds)
+    return None if seconds is None or seconds < SHORTEST_S else Value(seconds)
 
 
-def _tokens(found: Measurement) -> Value | None:
-    return Value(found.output_tokens) if found.output_tokens else None
+def _tokens(measurement: Measurement) -> Value | None:
+    return Value(measurement.output_tokens) if measurement.output_tokens else None
 
 
-def _rate(found: Measurement) -> Value | None:
-    seconds = _seconds(found)
-    return Value(found.output_tokens, seconds.amount) if found.output_tokens and seconds else None
+def _token_rate(measurement: Measurement) -> Value | None:
+    latency = _latency(measurement)
+    return Value(measurement.output_tokens, latency.amount) if measurement.output_tokens and latency else None
 
 
-def _paired(
+def _stage_pairs(
     stage: str,
     value: Callable[[Measurement], Value | None],
     before: Sequence[Measurement],
     after: Sequence[Measurement],
-) -> Cells:
+) -> Pairs:
     old, new = (
-        {(m.image, m.sample): found for m in measured if m.stage == stage and (found := value(m))}
-        for measured in (before, after)
+        {(m.image, m.sample): measured for m in side if m.stage == stage and (measured := value(m))}
+        for side in (before, after)
     )
     return _joined(old, new)
 
 
-def _joined(
-    old: Mapping[ImageSample, Found], new: Mapping[ImageSample, Found]
-) -> dict[ImageSample, tuple[Found, Found]]:
+def _joined(old: Mapping[ImageSample, T], new: Mapping[ImageSample, T]) -> dict[ImageSample, tuple[T, T]]:
     return {place: (old[place], new[place]) for place in old if place in new}
 
 
-def _whole_images(before: Sequence[Measurement], after: Sequence[Measurement]) -> Cells:
+def _image_pairs(before: Sequence[Measurement], after: Sequence[Measurement]) -> Pairs:
     old, new = (
-        {place: value for place, seconds in image_seconds(measured).items() if (value := _time(seconds))}
-        for measured in (before, after)
+        {place: value for place, seconds in image_seconds(side).items() if (value := _time(seconds))}
+        for side in (before, after)
     )
     return _joined(old, new)
 
 
-def _fastest(stage: str, before: Sequence[Measurement], after: Sequence[Measurement]) -> Cells:
-    """A cell for each image: the fastest of its samples, which other load on the machine delays least."""
+def _fastest_pairs(stage: str, before: Sequence[Measurement], after: Sequence[Measurement]) -> Pairs:
+    """A pair for each image: the fastest of its samples, which other load on the machine delays least."""
     samples: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for (image, _), (old, new) in _paired(stage, _seconds, before, after).items():
+    for (image, _), (old, new) in _stage_pairs(stage, _latency, before, after).items():
         samples[image].append((old.amount, new.amount))
     return {
-        (image, 1): (_fastest_of([old for old, _ in each]), _fastest_of([new for _, new in each]))
-        for image, each in samples.items()
+        (image, 1): (_fastest([old for old, _ in times]), _fastest([new for _, new in times]))
+        for image, times in samples.items()
     }
 
 
-def _fastest_of(seconds: Sequence[float]) -> Value:
+def _fastest(seconds: Sequence[float]) -> Value:
     fastest, *others = sorted(seconds)
     return Value(fastest, slack=math.log(others[0] / fastest) if len(seconds) >= ENOUGH_SAMPLES else None)
 
 
-def _likeness(
+def _similarity_pairs(
     stage: str,
-    like: Callable[[Measurement, Measurement], float],
+    similarity: Callable[[Measurement, Measurement], float],
     before: Sequence[Measurement],
     after: Sequence[Measurement],
-) -> Cells:
+) -> Pairs:
+    """A pair for each sample whose texts can be compared; the similarity is its second value."""
     old, new = (
-        {(m.image, m.sample): m for m in measured if m.stage == stage and m.text and _is_whole(m)}
-        for measured in (before, after)
+        {(m.image, m.sample): m for m in side if m.stage == stage and m.text and _is_parsed(m)}
+        for side in (before, after)
     )
-    return {place: (Value(1.0), Value(like(*pair))) for place, pair in _joined(old, new).items()}
+    return {place: (Value(1.0), Value(similarity(*pair))) for place, pair in _joined(old, new).items()}
 
 
-def _is_whole(found: Measurement) -> bool:
-    return found.stage != "keywords" or found.keywords is not None
+def _is_parsed(measurement: Measurement) -> bool:
+    return measurement.stage != "keywords" or measurement.keywords is not None
 
 
-def _same_keywords(before: Measurement, after: Measurement) -> float:
+def _keywords_similarity(before: Measurement, after: Measurement) -> float:
     return keyword_overlap(before.keywords or (), after.keywords or ())
 
 
-def _same_words(before: Measurement, after: Measurement) -> float:
+def _text_similarity(before: Measurement, after: Measurement) -> float:
     return word_similarity(before.text or "", after.text or "")
 
 
 def _latencies(
-    part: str, cells: Callable[[Sequence[Measurement], Sequence[Measurement]], Cells]
+    part: str, pairs: Callable[[Sequence[Measurement], Sequence[Measurement]], Pairs]
 ) -> dict[str, Figure]:
-    wholes: dict[str, Callable[[Sequence[Value]], float]] = {
+    """Mean, median and 95th percentile of a stage's latencies, or of whole images."""
+    combinations: dict[str, Callable[[Sequence[Value]], float]] = {
         "mean": _ratio,
         "p50": partial(_percentile, 50),
         "p95": partial(_percentile, 95),
     }
     return {
-        f"{part}.{name}": Figure(name, "s", Worse.RISING, f"{name}:20% or {name}:0.5s", whole, cells)
-        for name, whole in wholes.items()
+        f"{part}.{name}": Figure(name, "s", Worsening.RISE, f"{name}:20% or {name}:0.5s", combine, pairs)
+        for name, combine in combinations.items()
     }
 
 
-def _of_stage(stage: str) -> dict[str, Figure]:
-    first, tokens, rate = (partial(_paired, stage, value) for value in (_first_token, _tokens, _rate))
+def _stage_figures(stage: str) -> dict[str, Figure]:
+    first, tokens, rate = (
+        partial(_stage_pairs, stage, value) for value in (_first_token, _tokens, _token_rate)
+    )
     median = partial(_percentile, 50)
     return {
         f"{stage}.min": Figure(
-            "min", "s", Worse.RISING, "min:10% or min:0.5s", _ratio, partial(_fastest, stage)
+            "min", "s", Worsening.RISE, "min:10% or min:0.5s", _ratio, partial(_fastest_pairs, stage)
         ),
-        **_latencies(stage, partial(_paired, stage, _seconds)),
-        f"{stage}.ttft": Figure("ttft", "s", Worse.RISING, "ttft:20% or ttft:0.1s", median, first),
+        **_latencies(stage, partial(_stage_pairs, stage, _latency)),
+        f"{stage}.ttft": Figure("ttft", "s", Worsening.RISE, "ttft:20% or ttft:0.1s", median, first),
         f"{stage}.tokens_per_s": Figure(
-            "tokens_per_s", "tokens/s", Worse.FALLING, "tokens_per_s:-15%", _ratio, rate
+            "tokens_per_s", "tokens/s", Worsening.FALL, "tokens_per_s:-15%", _ratio, rate
         ),
         f"{stage}.output_tokens": Figure(
-            "output_tokens", "tokens", Worse.EITHER, "output_tokens:50%", _ratio, tokens, timed=False
+            "output_tokens", "tokens", Worsening.EITHER, "output_tokens:50%", _ratio, tokens, timed=False
         ),
     }
 
 
-def _text(name: str, stage: str, like: Callable[[Measurement, Measurement], float]) -> dict[str, Figure]:
-    cells = partial(_likeness, stage, like)
-    return {name: Figure(name, "", Worse.LEVEL, f"{name}:0.6", _ratio, cells, timed=False)}
+def _similarity_figure(
+    name: str, stage: str, similarity: Callable[[Measurement, Measurement], float]
+) -> dict[str, Figure]:
+    pairs = partial(_similarity_pairs, stage, similarity)
+    return {name: Figure(name, "", Worsening.BELOW_LEVEL, f"{name}:0.6", _ratio, pairs, timed=False)}
 
 
 FIGURES: Final[Mapping[str, Figure]] = {
-    **{name: figure for stage in Stage for name, figure in _of_stage(stage).items()},
-    **_latencies(IMAGE, _whole_images),
-    **_text("caption_similarity", "caption", _same_words),
-    **_text("keywords_overlap", "keywords", _same_keywords),
-    **_text("description_similarity", "description", _same_words),
+    **{name: figure for stage in Stage for name, figure in _stage_figures(stage).items()},
+    **_latencies(IMAGE, _image_pairs),
+    **_similarity_figure("caption_similarity", "caption", _text_similarity),
+    **_similarity_figure("keywords_overlap", "keywords", _keywords_similarity),
+    **_similarity_figure("description_similarity", "description", _text_similarity),
 }
 """By the name that a bound and a table use: ``caption.p50``, ``image.mean``, ``keywords_overlap``.
 
-``mean``, ``p50`` and ``p95`` are of all latencies; ``min`` is the mean over the images of the fastest of
-their samples; ``ttft`` is the median time to first token;
-``tokens_per_s`` is of all output tokens over all seconds, ``output_tokens`` the mean of an answer.
+``mean``, ``p50`` and ``p95`` are of all latencies. ``min`` is the mean over the images of the fastest of
+their samples. ``ttft`` is the median time to first token. ``tokens_per_s`` is all output tokens divided by
+all seconds, ``output_tokens`` their mean per output.
 """

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pytest_setups.registry.entry import Entry
     from pytest_setups.regression.baseline import Baseline
-    from pytest_setups.regression.comparison import Compared, Judged, Row
+    from pytest_setups.regression.comparison import Comparison, FigureComparison, JudgedBound
 
 COLUMNS: Final = ("figure", "before", "after", "change", "99% range", "bound", "verdict")
 MOST_CHANGES: Final = 12
@@ -29,9 +29,9 @@ _INCIDENTAL: Final = (
 )  # fmt: skip
 
 
-def rows(compared: Compared) -> Iterator[list[str]]:
+def rows(comparison: Comparison) -> Iterator[list[str]]:
     """The cells of each row: figures, their change and its range, the bound, and the verdict."""
-    for stage in compared.populated:
+    for stage in comparison.populated:
         if stage.total:
             counts = [f"{stage.before}/{stage.total}", f"{stage.after}/{stage.total}"]
             yield [
@@ -42,7 +42,7 @@ def rows(compared: Compared) -> Iterator[list[str]]:
                 "",
                 Finding.BREACH if stage.lost else Finding.OK,
             ]
-    for row in compared.rows:
+    for row in comparison.rows:
         bounds = ", ".join(one.bound.partition(":")[2] for one in row.judged)
         yield [row.name, figure(row.before), figure(row.after), *_changed(row), bounds, row.finding or ""]
 
@@ -52,40 +52,40 @@ def is_good(verdict: str) -> bool | None:
     return None if verdict in {"", Finding.NOT_PROVED} else verdict == Finding.OK
 
 
-def breaches(compared: Compared) -> Iterator[str]:
+def breaches(comparison: Comparison) -> Iterator[str]:
     """A line for each bound that is broken or cannot be judged, and for each stage that lost answers."""
-    for stage in compared.populated:
+    for stage in comparison.populated:
         if stage.lost:
             lost = ", ".join(one_line(image, 120) for image in stage.lost[:3])
             counts = f"{stage.after} of {stage.total} answers are populated, {stage.before} were"
             yield f"regression: {stage.stage}: {counts}; lost: {lost}"
-    for row in compared.rows:
+    for row in comparison.rows:
         yield from (f"regression: {_told(row, one)}" for one in row.judged if one.finding in FATAL)
-    for bound in compared.unmeasured:
+    for bound in comparison.unmeasured:
         yield f"regression: {bound} cannot be judged: no figure of it was measured on both sides"
 
 
-def good_lines(baseline: Baseline, after: Entry, compared: Compared) -> Iterator[str]:
+def good_lines(baseline: Baseline, after: Entry, comparison: Comparison) -> Iterator[str]:
     """What it was compared with, what changed around it, and what exceeds a bound without proof."""
-    yield headline(baseline, compared)
+    yield headline(baseline, comparison)
     yield from (f"changed: {change}" for change in changes(baseline.entry, after))
-    if compared.untimed:
-        yield f"times are not compared: {compared.untimed}"
-    yield from unproved(compared)
+    if comparison.untimed:
+        yield f"times are not compared: {comparison.untimed}"
+    yield from unproved(comparison)
 
 
-def table(compared: Compared) -> Iterator[str]:
+def table(comparison: Comparison) -> Iterator[str]:
     """The rows as aligned lines, after a heading."""
-    found = [list(COLUMNS), *rows(compared)]
+    found = [list(COLUMNS), *rows(comparison)]
     widths = [max(len(line[column]) for line in found) for column in range(len(COLUMNS))]
     for first, *rest in found:
         cells = (f"{cell:>{width + 2}}" for cell, width in zip(rest, widths[1:], strict=True))
         yield f"{first:<{widths[0]}}{''.join(cells)}".rstrip()
 
 
-def unproved(compared: Compared) -> Iterator[str]:
+def unproved(comparison: Comparison) -> Iterator[str]:
     """A line for each bound that is exceeded, but not by more than the noise."""
-    for row in compared.rows:
+    for row in comparison.rows:
         yield from (
             f"not proved: {_told(row, one)}" for one in row.judged if one.finding is Finding.NOT_PROVED
         )
@@ -102,14 +102,14 @@ def changes(before: Entry, after: Entry) -> list[str]:
     return found if more <= 0 else [*found[:MOST_CHANGES], f"and {more} more: `pytest-setups diff`"]
 
 
-def headline(baseline: Baseline, compared: Compared) -> str:
+def headline(baseline: Baseline, comparison: Comparison) -> str:
     """Which baseline it is, and how much was compared."""
     before = baseline.entry
     version = one_line(f"{before.server.backend} {before.server.version or ''}".strip(), 60)
-    samples = f" x {compared.samples} samples" if compared.samples > 1 else ""
+    samples = f" x {comparison.samples} samples" if comparison.samples > 1 else ""
     return (
         f"compared with {one_line(baseline.name, 200)} ({before.verification.date_utc:%Y-%m-%d}, {version}): "
-        f"{compared.images} {'image' if compared.images == 1 else 'images'}{samples}"
+        f"{comparison.images} {'image' if comparison.images == 1 else 'images'}{samples}"
     )
 
 
@@ -120,7 +120,7 @@ def figure(value: float | None) -> str:
     return f"{value:.1f}" if abs(value) >= 100 else f"{value:.3f}"
 
 
-def _changed(row: Row) -> tuple[str, str]:
+def _changed(row: FigureComparison) -> tuple[str, str]:
     change = "" if row.change is None else f"{row.change:+.1%}"
     if row.low is None or row.high is None:
         return change, ""
@@ -128,7 +128,7 @@ def _changed(row: Row) -> tuple[str, str]:
     return change, f"{low}..{high}"
 
 
-def _told(row: Row, judged: Judged) -> str:
+def _told(row: FigureComparison, judged: JudgedBound) -> str:
     if judged.finding is Finding.NOT_COMPARABLE:
         return f"{row.name}: {judged.bound} cannot be judged: the two were not timed alike"
     change, sure = _changed(row)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_setups.registry.entry import Entry
     from pytest_setups.registry.store import Registry
     from pytest_setups.regression.baseline import Baseline
-    from pytest_setups.regression.comparison import Compared
+    from pytest_setups.regression.comparison import Comparison
 
 THUMBNAIL_EDGE: Final = 320
 
@@ -93,7 +93,7 @@ class SiteData:
     unreadable: Mapping[str, str]
 
 
-def with_comparison(data: ReportData, baseline: Baseline, compared: Compared) -> ReportData:
+def with_comparison(data: ReportData, baseline: Baseline, compared: Comparison) -> ReportData:
     """The page with the comparison with a baseline."""
     return replace(
         data,

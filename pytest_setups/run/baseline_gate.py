@@ -15,7 +15,7 @@ from pytest_setups.run.collector import Standing, Verdict
 if TYPE_CHECKING:
     from pytest_setups.registry.entry import Entry
     from pytest_setups.regression.baseline import Baseline
-    from pytest_setups.regression.comparison import Compared
+    from pytest_setups.regression.comparison import Comparison
     from pytest_setups.run.collector import Run
 
 NOT_READ = GitState(None, None, "not read")
@@ -33,7 +33,7 @@ class Comparing:
         self._settings = run.session.settings
         self._registry = Registry(self._settings.registry)
         self.baseline: Baseline | None = None
-        self.compared: Compared | None = None
+        self.compared: Comparison | None = None
         self.entry: Entry | None = None
         self.fault: str | None = None
         self.misfit = False

@@ -22,8 +22,8 @@ from pytest_setups.registry.performance import (
     image_seconds,
     images_per_s,
     mean_image_seconds,
+    reported_models,
     stage_performance,
-    told_models,
 )
 from pytest_setups.registry.store import Recorded, Registry, make_slug
 from pytest_setups.run.evidence import (
@@ -299,7 +299,7 @@ class Run:
         return schema.Tagger(
             command=redact(self.tagger.command or program) if self.tagger else self._pytest_command(),
             base_url=redact_url(self.session.where) if "base_url" in given else None,
-            models=models | told_models(self.measurements),
+            models=models | reported_models(self.measurements),
             max_new_tokens=settings.max_new_tokens if "max_new_tokens" in given else None,
             temperature=settings.temperature if "temperature" in given else None,
             top_p=settings.top_p if "top_p" in given else None,
