@@ -9,11 +9,11 @@ from pytest_setups.cli import tables
 from pytest_setups.cli.output import MAX_MESSAGE, USAGE_ERROR, finish, print_json, print_text, stop
 from pytest_setups.cli.parameters import DEFAULT_REGISTRY, JsonOption, RegistryOption, open_registry
 from pytest_setups.redaction import one_line
-from pytest_setups.registry.differences import Comparison, compare_entries
+from pytest_setups.registry.differences import EntryComparison, compare_entries
 
 if TYPE_CHECKING:
     from pytest_setups.regression.baseline import Baseline
-    from pytest_setups.regression.comparison import Compared
+    from pytest_setups.regression.comparison import Comparison
 
 
 def diff(
@@ -79,7 +79,7 @@ def compare(
     finish(findings=compared.broken or after.entry.verification.status != "success")
 
 
-def _print_compared(compared: "Compared", after: "Baseline") -> None:
+def _print_compared(compared: "Comparison", after: "Baseline") -> None:
     from pytest_setups.report import comparison_text
 
     print_text(tables.compared_table(comparison_text.COLUMNS, comparison_text.rows(compared)))
@@ -90,7 +90,7 @@ def _print_compared(compared: "Compared", after: "Baseline") -> None:
         print_text(f"{after.name} failed: {one_line(verification.failure_reason or '', MAX_MESSAGE)}")
 
 
-def _print_comparison(comparison: Comparison, slugs: tuple[str, str]) -> None:
+def _print_comparison(comparison: EntryComparison, slugs: tuple[str, str]) -> None:
     if comparison.differences:
         print_text(tables.differences_table(comparison, slugs))
         if any(difference.decides for difference in comparison.differences):

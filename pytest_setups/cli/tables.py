@@ -17,7 +17,7 @@ from pytest_setups.report.formatting import rate, seconds
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_setups.registry.differences import Comparison
+    from pytest_setups.registry.differences import EntryComparison
     from pytest_setups.registry.entry import Entry
     from pytest_setups.registry.importing import Imported
     from pytest_setups.registry.validate import Fault
@@ -75,7 +75,7 @@ def stages_table(entry: Entry) -> Table:
     return table
 
 
-def differences_table(comparison: Comparison, slugs: tuple[str, str]) -> Table:
+def differences_table(comparison: EntryComparison, slugs: tuple[str, str]) -> Table:
     """The fields that differ; a star marks those that affect behaviour."""
     table = _table("setting", *slugs)
     for difference in comparison.differences:
@@ -85,7 +85,7 @@ def differences_table(comparison: Comparison, slugs: tuple[str, str]) -> Table:
     return table
 
 
-def outcomes_table(comparison: Comparison, slugs: tuple[str, str]) -> Table:
+def outcomes_table(comparison: EntryComparison, slugs: tuple[str, str]) -> Table:
     """Outcomes side by side."""
     table = _table("outcome", *slugs, "change")
     for outcome in comparison.outcomes:

@@ -54,7 +54,7 @@ class Obstacle:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class OutcomeDifference:
     """One outcome side by side; ``change`` is (b - a) / a of comparable figures, None otherwise."""
 
     name: str
@@ -64,22 +64,22 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class EntryComparison:
     """Two entries side by side; ``not_comparable`` says why their figures prove nothing, None if they may."""
 
     differences: list[Difference]
-    outcomes: list[Outcome]
+    outcomes: list[OutcomeDifference]
     not_comparable: str | None
 
 
-def compare_entries(a: Entry, b: Entry) -> Comparison:
+def compare_entries(a: Entry, b: Entry) -> EntryComparison:
     """What changed between two setups, and their outcomes side by side."""
     differences = sorted(_differences(a, b), key=lambda found: (not found.decides, found.path))
     reason = told(list(obstacles(a, b))) or None
     outcomes_a, outcomes_b = _outcomes(a), _outcomes(b)
     names = [name for name in outcomes_a if outcomes_a[name] is not None or outcomes_b[name] is not None]
     rows = [_outcome(name, outcomes_a[name], outcomes_b[name], rated=reason is None) for name in names]
-    return Comparison(differences, rows, reason)
+    return EntryComparison(differences, rows, reason)
 
 
 def obstacles(a: Entry, b: Entry) -> Iterator[Obstacle]:
@@ -216,6 +216,6 @@ def _outcomes(entry: Entry) -> dict[str, Any]:
     return found
 
 
-def _outcome(name: str, a: Any, b: Any, *, rated: bool) -> Outcome:
+def _outcome(name: str, a: Any, b: Any, *, rated: bool) -> OutcomeDifference:
     measured = rated and isinstance(a, float) and isinstance(b, float) and a > 0
-    return Outcome(name, a, b, (b - a) / a if measured else None)
+    return OutcomeDifference(name, a, b, (b - a) / a if measured else None)
