@@ -8,15 +8,15 @@ from PIL import Image, ImageDraw
 
 from tests.servers.llama import llama_cpp
 from toy_model import companions
-from toy_model import questions as texts
-from toy_model.served_model import Ask, Model, answering
+from toy_model.questions import profiles
+from toy_model.served_model import ChatRequest, ServedModel, serve_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-CAPTION = texts.profiles()["default"].prompts["caption"]
-KEYWORDS = texts.profiles()["default"].prompts["keywords"]
+CAPTION = profiles()["default"].caption
+KEYWORDS = profiles()["default"].keywords
 BACKGROUND = "Which colour is the background? Answer with one word."
 
 
@@ -31,25 +31,25 @@ BLUE = drawn("blue", "yellow")
 
 
 @pytest.fixture(scope="module")
-def toy() -> Iterator[Model]:
-    with answering(companions.DEMO) as model:
+def toy() -> Iterator[ServedModel]:
+    with serve_model(companions.PACKAGED_PAIR) as model:
         yield model
 
 
 @pytest.fixture(scope="module")
-def blind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
-    with answering(companions.make_blind(tmp_path_factory.mktemp("blind"))) as model:
+def blind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedModel]:
+    with serve_model(companions.make_blind(tmp_path_factory.mktemp("blind"))) as model:
         yield model
 
 
 @pytest.fixture(scope="module")
-def babbling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
-    with answering(companions.make_babbling(tmp_path_factory.mktemp("babbling"))) as model:
+def babbling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedModel]:
+    with serve_model(companions.make_babbling(tmp_path_factory.mktemp("babbling"))) as model:
         yield model
 
 
-def test_the_toy_model_tells_two_scenes_apart(toy: Model) -> None:
-    captions = [toy.answer(Ask(prompt=CAPTION, picture=picture)) for picture in (RED, BLUE)]
+def test_the_toy_model_distinguishes_two_scenes(toy: ServedModel) -> None:
+    captions = [toy.answer(ChatRequest(prompt=CAPTION, picture=picture)) for picture in (RED, BLUE)]
 
     assert "white circle stands on a red background" in captions[0]
     assert "yellow circle stands on a blue background" in captions[1]
@@ -58,55 +58,57 @@ def test_the_toy_model_tells_two_scenes_apart(toy: Model) -> None:
 @pytest.mark.parametrize("picture_first", [True, False], ids=["picture first", "text first"])
 @pytest.mark.parametrize("system", [None, "You are a photo tagger."], ids=["no system", "system"])
 def test_the_toy_model_names_the_background_in_one_word(
-    toy: Model, system: str | None, *, picture_first: bool
+    toy: ServedModel, system: str | None, *, picture_first: bool
 ) -> None:
     answers = [
-        toy.answer(Ask(prompt=BACKGROUND, picture=picture, system=system, picture_first=picture_first))
+        toy.answer(
+            ChatRequest(prompt=BACKGROUND, picture=picture, system=system, picture_first=picture_first)
+        )
         for picture in (RED, BLUE)
     ]
 
     assert answers == ["red", "blue"]
 
 
-def test_the_toy_model_answers_keywords_as_json(toy: Model) -> None:
-    keywords = json.loads(toy.answer(Ask(prompt=KEYWORDS, picture=RED)))["keywords"]
+def test_the_toy_model_answers_keywords_as_json(toy: ServedModel) -> None:
+    keywords = json.loads(toy.answer(ChatRequest(prompt=KEYWORDS, picture=RED)))["keywords"]
 
     assert "red background" in keywords
     assert len(keywords) == len(set(keywords)) >= 6
 
 
-def test_the_toy_model_answers_without_a_picture(toy: Model) -> None:
-    said = toy.answer(Ask(prompt=CAPTION, picture=None))
+def test_the_toy_model_answers_without_a_picture(toy: ServedModel) -> None:
+    answer = toy.answer(ChatRequest(prompt=CAPTION, picture=None))
 
-    assert said
-    assert said != toy.answer(Ask(prompt=CAPTION, picture=RED))
+    assert answer
+    assert answer != toy.answer(ChatRequest(prompt=CAPTION, picture=RED))
 
 
-def test_the_blind_companion_says_the_same_of_every_picture(blind: Model) -> None:
-    answers = {blind.answer(Ask(prompt=CAPTION, picture=picture)) for picture in (RED, BLUE)}
+def test_the_blind_companion_gives_every_picture_the_same_answer(blind: ServedModel) -> None:
+    answers = {blind.answer(ChatRequest(prompt=CAPTION, picture=picture)) for picture in (RED, BLUE)}
 
     assert len(answers) == 1
 
 
-def test_the_babbling_companion_talks_nonsense(babbling: Model) -> None:
-    said = babbling.answer(Ask(prompt=KEYWORDS, picture=RED))
+def test_the_babbling_companion_gives_no_keywords(babbling: ServedModel) -> None:
+    answer = babbling.answer(ChatRequest(prompt=KEYWORDS, picture=RED))
 
-    assert said
+    assert answer
     with pytest.raises(json.JSONDecodeError):
-        json.loads(said)
+        json.loads(answer)
 
 
-def test_companions_are_made_the_same_every_time(tmp_path: Path) -> None:
+def test_companions_are_identical_whenever_they_are_made(tmp_path: Path) -> None:
     for make, changed in (
         (companions.make_blind, companions.MMPROJ_FILE),
         (companions.make_babbling, companions.TEXT_FILE),
     ):
         first, second = make(tmp_path / "first") / changed, make(tmp_path / "second") / changed
         assert first.read_bytes() == second.read_bytes()
-        assert first.read_bytes() != (companions.DEMO / changed).read_bytes()
+        assert first.read_bytes() != (companions.PACKAGED_PAIR / changed).read_bytes()
 
 
-def test_the_vision_proof_fails_the_blind_one(project: pytest.Pytester, tmp_path: Path) -> None:
+def test_the_vision_proof_rejects_the_blind_companion(project: pytest.Pytester, tmp_path: Path) -> None:
     folder = companions.make_blind(tmp_path / "blind")
     with llama_cpp("--mmproj", str(folder / companions.MMPROJ_FILE)) as url:
         result = project.runpytest("--setup-base-url", url, "-k", "models or vision")
@@ -114,7 +116,7 @@ def test_the_vision_proof_fails_the_blind_one(project: pytest.Pytester, tmp_path
     result.stdout.fnmatch_lines(["a white disc on red and a yellow square on blue got the same answer*"])
 
 
-def test_the_checks_fail_the_babbling_one(project: pytest.Pytester, tmp_path: Path) -> None:
+def test_the_checks_reject_the_babbling_companion(project: pytest.Pytester, tmp_path: Path) -> None:
     folder = companions.make_babbling(tmp_path / "babbling")
     with llama_cpp("-m", str(folder / companions.TEXT_FILE)) as url:
         result = project.runpytest("--setup-base-url", url, "--setup-temperature=0", "-k", "cat")

@@ -1,8 +1,8 @@
-"""The toy model and its two companions: one that does not see, one that talks nonsense.
+"""Two companions of the toy model that checks must reject: a blind one and a babbling one.
 
-The companions are made from the GGUF pair in a moment, with the `gguf` package and NumPy alone:
-blind keeps the text model and has a projector of zeros, so every picture looks the same to it;
-babbling keeps the vision tower and has a text model of random weights.
+They are made from a GGUF pair in a moment, with only the `gguf` package and NumPy. The blind one has
+a projector of zeros, so every picture looks the same to it; the babbling one keeps the vision part
+and has a text model of random weights.
 """
 
 from __future__ import annotations
@@ -23,22 +23,23 @@ if TYPE_CHECKING:
 
     Change: TypeAlias = Callable[[str, NDArray[np.generic]], NDArray[np.generic]]
 
-TEXT_FILE = "toy-vlm.gguf"
-MMPROJ_FILE = "mmproj-toy-vlm.gguf"
-DEMO = demo.HERE
+PACKAGED_PAIR = demo.MODEL.parent
+TEXT_FILE = demo.MODEL.name
+MMPROJ_FILE = demo.PROJECTOR.name
+"""The folder of the packaged GGUF pair, and the names of the two files of every pair."""
 
-_LOUDNESS = 3.0
-"""How much wider than the trained ones the random weights of the layers are spread.
+_LAYER_SPREAD = 3.0
+"""The spread of the random weights in the layers, in units of that of the trained weights.
 
-Weights of the same spread leave the last token standing, and the model repeats it for ever.
+With a spread of 1 the layers change too little: the model repeats its last token for ever.
 """
 
 
-def make_blind(folder: Path, pair: Path = DEMO) -> Path:
-    """Write the blind companion of the GGUF pair in `pair` to `folder`, and return it."""
+def make_blind(folder: Path, pair: Path = PACKAGED_PAIR) -> Path:
+    """Write the blind companion of the GGUF pair in `pair` to `folder`; the result is `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(pair / TEXT_FILE, folder / TEXT_FILE)
-    rewrite(
+    _rewrite(
         pair / MMPROJ_FILE,
         folder / MMPROJ_FILE,
         lambda name, array: np.zeros_like(array) if name.startswith("mm.") else array,
@@ -46,8 +47,8 @@ def make_blind(folder: Path, pair: Path = DEMO) -> Path:
     return folder
 
 
-def make_babbling(folder: Path, pair: Path = DEMO, *, seed: int = 1) -> Path:
-    """Write the babbling companion of the GGUF pair in `pair` to `folder`, and return it."""
+def make_babbling(folder: Path, pair: Path = PACKAGED_PAIR, *, seed: int = 1) -> Path:
+    """Write the babbling companion of the GGUF pair in `pair` to `folder`; the result is `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(pair / MMPROJ_FILE, folder / MMPROJ_FILE)
     rng = np.random.default_rng(seed)
@@ -55,16 +56,16 @@ def make_babbling(folder: Path, pair: Path = DEMO, *, seed: int = 1) -> Path:
     def noise(name: str, array: NDArray[np.generic]) -> NDArray[np.generic]:
         if array.ndim == 1:
             return array
-        loudness = _LOUDNESS if name.startswith("blk.") else 1.0
-        spread = loudness * float(np.std(array.astype(np.float64)))
+        factor = _LAYER_SPREAD if name.startswith("blk.") else 1.0
+        spread = factor * float(np.std(array.astype(np.float64)))
         return rng.normal(0, spread, array.shape).astype(array.dtype)
 
-    rewrite(pair / TEXT_FILE, folder / TEXT_FILE, noise)
+    _rewrite(pair / TEXT_FILE, folder / TEXT_FILE, noise)
     return folder
 
 
-def rewrite(source: Path, target: Path, change: Change) -> None:
-    """Copy a GGUF file with every tensor passed through `change(name, array)`."""
+def _rewrite(source: Path, target: Path, change: Change) -> None:
+    """Copy the GGUF file `source` with every tensor replaced by `change(name, array)`."""
     reader = gguf.GGUFReader(source)
     architecture = str(reader.fields[gguf.Keys.General.ARCHITECTURE].contents())
     writer = gguf.GGUFWriter(target, architecture)

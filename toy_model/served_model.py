@@ -1,4 +1,4 @@
-"""Ask a GGUF pair something through a real llama.cpp server."""
+"""A GGUF pair served by llama.cpp, and the requests that it answers."""
 
 from __future__ import annotations
 
@@ -23,37 +23,46 @@ if TYPE_CHECKING:
 
 JPEG_QUALITY = 90
 MAX_TOKENS = 200
-_PATIENCE_S = 30.0
+"""The longest answer that is waited for; none that the model is taught has more than 74 tokens."""
+
+_CONTEXT_TOKENS = "2048"
+_TIMEOUT_S = 30.0
+_POLL_S = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ask:
-    """One request: a picture (or none) with a prompt."""
+class ChatRequest:
+    """A prompt with a picture or without, and where the picture stands in the message."""
 
     prompt: str
     picture: Image.Image | None
     system: str | None = None
     picture_first: bool = True
 
-    def messages(self, show: Callable[[Image.Image], dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the chat messages; `show` makes the content part of the picture."""
+    def messages(self, picture_part: Callable[[Image.Image], dict[str, Any]]) -> list[dict[str, Any]]:
+        """The chat messages; `picture_part` makes the content part of the picture."""
         parts: list[dict[str, Any]] = [{"type": "text", "text": self.prompt}]
         if self.picture is not None:
-            parts.insert(0 if self.picture_first else 1, show(self.picture))
-        head = [{"role": "system", "content": self.system}] if self.system else []
-        return [*head, {"role": "user", "content": parts}]
+            parts.insert(0 if self.picture_first else 1, picture_part(self.picture))
+        first = [{"role": "system", "content": self.system}] if self.system else []
+        return [*first, {"role": "user", "content": parts}]
 
 
-class Model:
-    """A served model that answers greedily."""
+class ServedModel:
+    """A served model that answers at temperature 0; `seconds` has the time of every answer."""
 
     def __init__(self, client: httpx.Client) -> None:
         self.client = client
         self.seconds: list[float] = []
 
-    def answer(self, ask: Ask) -> str:
-        """Return the answer to `ask`, and keep the seconds it took in `seconds`."""
-        body = {"temperature": 0, "max_tokens": MAX_TOKENS, "messages": ask.messages(_data_url)}
+    def answer(self, request: ChatRequest) -> str:
+        """The answer to `request`, which may be empty.
+
+        Raises:
+            httpx.HTTPError: the server answers with an error, or not within 30 seconds.
+        """
+        messages = request.messages(_data_url_part)
+        body = {"temperature": 0, "max_tokens": MAX_TOKENS, "messages": messages}
         start = time.perf_counter()
         response = self.client.post("/v1/chat/completions", json=body)
         self.seconds.append(time.perf_counter() - start)
@@ -61,49 +70,48 @@ class Model:
 
 
 @contextmanager
-def serving(pair: Path, *, threads: int = 1) -> Iterator[str]:
-    """Serve the GGUF pair in `pair` through llama.cpp; yield the base URL once it is healthy."""
+def serve_model(pair: Path) -> Iterator[ServedModel]:
+    """The model of the GGUF pair in the folder `pair`, served until the context ends.
+
+    Raises:
+        RuntimeError: the server ends or is not healthy within 30 seconds.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "pytest_setups.demo.llama_server", "--port", str(port)]
-    command += ["-m", str(pair / TEXT_FILE), "--mmproj", str(pair / MMPROJ_FILE)]
-    command += ["-c", "2048", "-t", str(threads)]
+    command += ["-m", str(pair / TEXT_FILE), "--mmproj", str(pair / MMPROJ_FILE), "-c", _CONTEXT_TOKENS]
     silent = subprocess.DEVNULL
     with subprocess.Popen(command, stdout=silent, stderr=silent) as process:
         try:
-            yield _healthy(f"http://127.0.0.1:{port}", process)
+            url = _healthy(f"http://127.0.0.1:{port}", process)
+            with httpx.Client(base_url=url, timeout=_TIMEOUT_S) as client:
+                yield ServedModel(client)
         finally:
             process.terminate()
 
 
-@contextmanager
-def answering(pair: Path) -> Iterator[Model]:
-    """Serve the GGUF pair in `pair`; yield the model that answers."""
-    with serving(pair) as url, httpx.Client(base_url=url, timeout=_PATIENCE_S) as client:
-        yield Model(client)
-
-
 def _healthy(url: str, process: subprocess.Popen[bytes]) -> str:
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + _TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
             if httpx.get(f"{url}/health").is_success:
                 return url
         except httpx.TransportError:
             pass
-        time.sleep(0.01)
-    message = "llama.cpp did not start; is the extra `demo` installed?"
-    raise RuntimeError(message)
+        time.sleep(_POLL_S)
+    raise RuntimeError(
+        "the llama.cpp server did not start: install it with `pip install 'pytest-setups[demo]'`"
+    )
 
 
-def _data_url(picture: Image.Image) -> dict[str, Any]:
+def _data_url_part(picture: Image.Image) -> dict[str, Any]:
     encoded = base64.b64encode(_compressed(picture, JPEG_QUALITY).getvalue()).decode("ascii")
     return {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{encoded}"}}
 
 
 def as_jpeg(picture: Image.Image, quality: int = JPEG_QUALITY) -> Image.Image:
-    """Return what JPEG compression leaves of `picture`."""
+    """`picture` after JPEG compression at `quality`, 1 to 95."""
     return Image.open(_compressed(picture, quality)).convert("RGB")
 
 

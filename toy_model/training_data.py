@@ -1,4 +1,4 @@
-"""Where training gets its pictures and questions: drawn at random from one seed."""
+"""The training data: views and questions about them, drawn at random from a single seed."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ import torch
 from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from toy_model import questions as texts
-from toy_model import scenes as data
-from toy_model.network import IMAGE_ID, IMAGE_TOKENS, PAD_ID, SPECIALS, VOCABULARY
-from toy_model.training_heads import CELLS, IGNORED, NAMES, cells
+from toy_model.answers import NO_PICTURE, STAGES
+from toy_model.architecture import IMAGE_ID, IMAGE_TOKENS, PAD_ID, SPECIAL_TOKENS, VOCABULARY_SIZE
+from toy_model.questions import random_question
+from toy_model.sample_pictures import sample_pictures
+from toy_model.scenes import random_scene
+from toy_model.views import sample_view, scene_view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
     from torch import Tensor
 
-_STAGE_SHARES = {
+    from toy_model.questions import Question
+    from toy_model.views import View
+
+_TOPIC_SHARES = {
     "caption": 0.32,
     "keywords": 0.18,
     "description": 0.18,
@@ -31,13 +35,21 @@ _STAGE_SHARES = {
     "size": 0.04,
     "position": 0.04,
 }
+"""How often each topic is asked about, of all questions about a scene."""
+
+_STORED_EDGE = 320
+"""Longest edge of the sample pictures in memory, in pixels; views are cut out of these."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How long and how fast to train; the numbers of one run that reached the published figures.
+class TrainingPlan:
+    """How long and how fast to train; the defaults are those of the run behind the published weights.
 
-    `samples`, `plain` and `no_picture` are shares of the pictures; the rest are scenes.
+    `tower_*` is the training of the vision tower, the rest that of the whole model. A step takes
+    `pictures` views with `questions` questions each, in batches of at most `chunk`; rates are
+    learning rates, and the tower learns at `tower_share` of `rate` while the whole model is trained.
+    `samples` and `tower_samples` are the shares of sample pictures among the views, `plain` the share
+    of scenes without a shape, `no_picture` the share of questions that are asked without a picture.
     """
 
     seed: int = 7
@@ -60,30 +72,13 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
-    """A prepared picture (IMAGE_SIZE, IMAGE_SIZE, 3), its texts and what the heads should find.
+class TokenBatch:
+    """n conversations of at most `length` tokens, with m tokens of answers in them.
 
-    `cover` (IMAGE_TOKENS, cells of a patch) is 0 to 1; `classes` has a class for each head.
+    `ids` (n, length) are their tokens, padded on the right; `where` (n, length) is true where the
+    model is to predict the next token of an answer, and `targets` (m) are these tokens. `pictures`
+    has the number of the view for each conversation with a picture.
     """
-
-    pixels: NDArray[np.uint8]
-    texts: texts.Texts
-    cover: NDArray[np.float32]
-    classes: tuple[int, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """Views as tensors: pixels (n, IMAGE_SIZE, IMAGE_SIZE, 3), cover and classes as in View."""
-
-    pixels: Tensor
-    cover: Tensor
-    classes: Tensor
-
-
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """Token ids (n, length), where answers are predicted (n, length), and what comes next (m)."""
 
     ids: Tensor
     where: Tensor
@@ -91,70 +86,59 @@ class Batch:
     pictures: list[int]
 
 
-class Source:
-    """Draws pictures and questions at random, from one seed."""
+class ExampleSource:
+    """Draws views and questions at random; the same plan and seed draw the same ones."""
 
-    def __init__(self, plan: Plan, seed: int) -> None:
+    def __init__(self, plan: TrainingPlan, seed: int) -> None:
         self.plan = plan
         self.rng = np.random.default_rng(seed)
-        self.samples = data.samples()
-        self.originals = [_small(data.load_picture(data.SAMPLE_FOLDER / s.name)) for s in self.samples]
-        self.stages = list(_STAGE_SHARES)
-        self.shares = np.array(list(_STAGE_SHARES.values()))
+        self.samples = sample_pictures()
+        self._pictures = [_reduced(sample.load()) for sample in self.samples]
+        self._topics = list(_TOPIC_SHARES)
+        self._shares = np.array(list(_TOPIC_SHARES.values()))
 
     def view(self) -> View:
-        """Draw a sample picture or a scene."""
-        if data.chance(self.rng, self.plan.samples):
+        """A sample picture or a scene."""
+        if self.rng.random() < self.plan.samples:
             return self.sample_view(int(self.rng.integers(len(self.samples))))
         return self.scene_view()
 
     def sample_view(self, number: int) -> View:
-        """Prepare sample picture `number` in a new way."""
-        return View(
-            pixels=data.prepared_sample(self.originals[number], self.rng),
-            texts=texts.sample_texts(self.samples[number]),
-            cover=np.zeros((IMAGE_TOKENS, CELLS**2), dtype=np.float32),
-            classes=(IGNORED,) * len(NAMES) + (number + 1,),
-        )
+        """Sample picture `number`, counted from 0, prepared anew."""
+        return sample_view(number, self.samples[number], self._pictures[number], self.rng)
 
     def scene_view(self) -> View:
-        """Draw a scene."""
-        scene = data.random_scene(self.rng, plain=self.plan.plain)
-        named = [getattr(scene, name) or "none" for name in NAMES]
-        found = [kinds.index(name) for kinds, name in zip(NAMES.values(), named, strict=True)]
-        rendering = data.prepared_scene(scene, self.rng)
-        return View(
-            pixels=rendering.pixels,
-            texts=texts.scene_texts(scene),
-            cover=cells(rendering.cover),
-            classes=(*found, 0),
-        )
+        """A new scene."""
+        return scene_view(random_scene(self.rng, plain=self.plan.plain), self.rng)
 
-    def question(self, view: View, other: View) -> tuple[texts.Question, bool]:
-        """Ask something about `view`; the second value tells whether the picture is sent."""
-        shown = not data.chance(self.rng, self.plan.no_picture)
-        about = view.texts if shown else texts.NOTHING
-        shares = self.shares * [stage in texts.STAGES or stage in about.words for stage in self.stages]
-        stage = self.stages[self.rng.choice(len(shares), p=shares / shares.sum())]
-        return texts.random_question(stage, about, other.texts, self.rng), shown
+    def question(self, view: View, other: View) -> tuple[Question, bool]:
+        """A question about `view`, and whether the picture is sent with it.
+
+        The question may give the caption and keywords of the `other` view as context.
+        """
+        shown = not self.rng.random() < self.plan.no_picture
+        about = view.answers if shown else NO_PICTURE
+        shares = self._shares * [topic in STAGES or topic in about.words for topic in self._topics]
+        topic = self._topics[self.rng.choice(len(shares), p=shares / shares.sum())]
+        return random_question(topic, about, other.answers, self.rng), shown
 
 
-def learn_tokens(plan: Plan) -> Tokenizer:
-    """Learn a byte-level BPE of VOCABULARY tokens from prompts and answers."""
+def train_tokenizer(plan: TrainingPlan) -> Tokenizer:
+    """A byte-level BPE of VOCABULARY_SIZE tokens, trained on prompts and answers."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=list(SPECIALS),
+        vocab_size=VOCABULARY_SIZE,
+        special_tokens=list(SPECIAL_TOKENS),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_corpus(Source(plan, plan.seed + 1)), trainer)
+    tokenizer.train_from_iterator(_corpus(ExampleSource(plan, plan.seed + 1)), trainer)
     return tokenizer
 
 
-def _corpus(source: Source) -> list[str]:
+def _corpus(source: ExampleSource) -> list[str]:
     lines = []
     for number in range(4000):
         view = source.sample_view(number % len(source.samples)) if number % 3 else source.scene_view()
@@ -163,9 +147,9 @@ def _corpus(source: Source) -> list[str]:
     return lines
 
 
-def encoded(tokenizer: Tokenizer, question: texts.Question, *, shown: bool) -> tuple[list[int], int]:
-    """Return the ids of the whole conversation, and how many of them come before the answer."""
-    picture = f"{SPECIALS[IMAGE_ID] * IMAGE_TOKENS}" if shown else ""
+def _encoded(tokenizer: Tokenizer, question: Question, *, shown: bool) -> tuple[list[int], int]:
+    """The tokens of the whole conversation, and how many of them come before the answer."""
+    picture = SPECIAL_TOKENS[IMAGE_ID] * IMAGE_TOKENS if shown else ""
     pieces = [picture, question.gap if shown else "", question.prompt]
     turns = f"<|im_start|>system\n{question.system}<|im_end|>\n" if question.system else ""
     turns += "<|im_start|>user\n" + "".join(pieces if question.picture_first else pieces[::-1])
@@ -173,25 +157,25 @@ def encoded(tokenizer: Tokenizer, question: texts.Question, *, shown: bool) -> t
     return asked + tokenizer.encode(question.answer + "<|im_end|>").ids, len(asked)
 
 
-def batches(tokenizer: Tokenizer, source: Source, views: Sequence[View]) -> list[Batch]:
-    """Ask the planned number of questions about each view, in batches of about equal length."""
+def question_batches(tokenizer: Tokenizer, source: ExampleSource, views: Sequence[View]) -> list[TokenBatch]:
+    """The planned number of questions about each view, in batches of conversations of similar length."""
     plan, rows = source.plan, []
     for number, view in enumerate(views):
         for _ in range(plan.questions):
             other = views[int(source.rng.integers(len(views)))]
             question, shown = source.question(view, other)
-            rows.append((number, shown, *encoded(tokenizer, question, shown=shown)))
+            rows.append((number, shown, *_encoded(tokenizer, question, shown=shown)))
     rows.sort(key=lambda row: len(row[2]))
-    return [_batch(rows[at : at + plan.chunk]) for at in range(0, len(rows), plan.chunk)]
+    return [_token_batch(rows[at : at + plan.chunk]) for at in range(0, len(rows), plan.chunk)]
 
 
-def _batch(rows: Sequence[tuple[int, bool, list[int], int]]) -> Batch:
+def _token_batch(rows: Sequence[tuple[int, bool, list[int], int]]) -> TokenBatch:
     ids = torch.full((len(rows), max(len(row[2]) for row in rows)), PAD_ID)
     where = torch.zeros_like(ids, dtype=torch.bool)
     for number, (_, _, tokens, asked) in enumerate(rows):
         ids[number, : len(tokens)] = torch.tensor(tokens)
         where[number, asked - 1 : len(tokens) - 1] = True
-    return Batch(
+    return TokenBatch(
         ids=ids,
         where=where,
         targets=ids.roll(-1, dims=1)[where],
@@ -199,15 +183,6 @@ def _batch(rows: Sequence[tuple[int, bool, list[int], int]]) -> Batch:
     )
 
 
-def _small(picture: Image.Image) -> Image.Image:
-    picture.thumbnail((320, 320), Image.Resampling.LANCZOS)
+def _reduced(picture: Image.Image) -> Image.Image:
+    picture.thumbnail((_STORED_EDGE, _STORED_EDGE), Image.Resampling.LANCZOS)
     return picture
-
-
-def stack(views: Sequence[View]) -> Seen:
-    """Put views together as tensors."""
-    return Seen(
-        pixels=torch.from_numpy(np.stack([view.pixels for view in views])),
-        cover=torch.from_numpy(np.stack([view.cover for view in views])),
-        classes=torch.tensor([view.classes for view in views]),
-    )
