@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image, ImageDraw
 # pytester forgets what an inner session imported; loaded here, all of it stays one and the same.
 import pytest_setups.plugin.controller
 import pytest_setups.report.run_report  # noqa: F401
+from pytest_setups import cli
 from pytest_setups.config.options import server_named
 from tests.servers.scripted import Scripted, serve
 
@@ -129,3 +131,30 @@ def repository(folder: Path) -> Git:
 
     run_git("init", "--quiet", "--initial-branch=main")
     return run_git
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:  # JSON is any value
+        return json.loads(self.out)
+
+
+Command = Callable[..., Done]
+
+
+@pytest.fixture
+def setups(capsys: pytest.CaptureFixture[str]) -> Command:
+    """``pytest-setups ...``."""
+
+    def run_command(*arguments: str) -> Done:
+        with pytest.raises(SystemExit) as stop:
+            cli.main(arguments)
+        captured = capsys.readouterr()
+        return Done(int(stop.value.code or 0), captured.out, captured.err)
+
+    return run_command

@@ -18,8 +18,8 @@ from pytest_setups.regression.bounds import parse_bound
 from pytest_setups.regression.comparison import Comparison, Finding, compare
 from pytest_setups.regression.similarity import keyword_overlap, word_similarity
 from pytest_setups.regression.statistics import UNKNOWN, estimate_uncertainty, t_quantile
+from tests.conftest import Command
 from tests.recorders import setup
-from tests.test_registry_cli import Command, setups  # noqa: F401  # a fixture
 
 IMAGES = tuple(f"{number:02}.jpg" for number in range(13))
 

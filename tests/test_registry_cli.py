@@ -5,35 +5,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pytest_setups import cli
 from pytest_setups.registry.entry import json_schema
 from pytest_setups.registry.store import Registry
 from tests import recorders
+from tests.conftest import Command, Done
 from tests.recorders import SLUG, record, setup
 
 HAND_WRITTEN = Path(__file__).with_name("data") / "qwen2.5-vl-7b-awq_vllm.json"
 PUBLISHED_SCHEMA = Path(__file__).parents[1] / "registry" / "schema.json"
-
-
-@dataclass(frozen=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:  # JSON is any value
-        return json.loads(self.out)
-
-
-Command = Callable[..., Done]
 
 
 @pytest.fixture
@@ -41,19 +25,6 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The registry under the current directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path / "registry"
-
-
-@pytest.fixture
-def setups(capsys: pytest.CaptureFixture[str]) -> Command:
-    """``pytest-setups ...``."""
-
-    def run_command(*arguments: str) -> Done:
-        with pytest.raises(SystemExit) as stop:
-            cli.main(arguments)
-        captured = capsys.readouterr()
-        return Done(int(stop.value.code or 0), captured.out, captured.err)
-
-    return run_command
 
 
 def test_help_names_every_command(setups: Command) -> None:

@@ -22,7 +22,7 @@ from pytest_setups.plugin.preflight import (
 )
 from pytest_setups.plugin.steps import EVIDENCE
 from pytest_setups.redaction import one_line, redact
-from pytest_setups.registry.history import git_state
+from pytest_setups.registry.repository import git_state
 from pytest_setups.registry.store import Registry, RegistryError
 from pytest_setups.regression.baseline import BaselineError
 from pytest_setups.report import comparison_text, github, junit, terminal

@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from pytest_setups.registry.files import leftovers, take_over
-from pytest_setups.registry.history import git_tracks
 from pytest_setups.registry.parsing import EntryError
+from pytest_setups.registry.repository import is_tracked
 from pytest_setups.registry.store import RegistryError, why
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _orphan(registry: Registry, temporary: Path) -> Path | None:
     with os.scandir(registry.results_dir) as files:
         names = [file.name for file in files if file.inode() == inode and file.name != temporary.name]
     for name in names:
-        if _is_named(registry, name) or git_tracks(registry.results_dir / name):
+        if _is_named(registry, name) or is_tracked(registry.results_dir / name):
             return None
         return registry.results_dir / name
     return None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_setups.registry.differences import history_of
-from pytest_setups.registry.history import git_state
 from pytest_setups.registry.parsing import EntryError
+from pytest_setups.registry.repository import git_state
 from pytest_setups.registry.store import Registry, RegistryError
 from pytest_setups.report.html import ReportError, render_report, write_page
 from pytest_setups.report.pages import ReportData, thumbnails, with_comparison

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_setups.registry.entry import ImageRef
-from pytest_setups.registry.history import GitState
+from pytest_setups.registry.repository import GitState
 from pytest_setups.registry.store import Registry, RegistryError
 from pytest_setups.regression.baseline import LATEST, BaselineError, Gate, latest_baseline, load_baseline
 from pytest_setups.regression.bounds import judge_times

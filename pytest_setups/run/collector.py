@@ -42,7 +42,7 @@ from pytest_setups.tagging.outputs import TAGGER_CHECK
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pytest_setups.registry.history import GitState
+    from pytest_setups.registry.repository import GitState
     from pytest_setups.run.connection import Session
     from pytest_setups.serving.facts import ServerFacts
 
