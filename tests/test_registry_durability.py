@@ -8,6 +8,7 @@ import random
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +21,6 @@ from tests.recorders import MAKE, SLUG, record, start
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
-    from pathlib import Path
 
     from tests.conftest import Git
 
@@ -173,6 +173,27 @@ def test_files_of_another_machine_are_given_a_day(root: Path) -> None:
     assert clean(Registry(root)) == 1
 
     assert leftovers(root) == [fresh.name]
+
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@pytest.mark.skipif(not BOOT_ID.exists(), reason="only Linux has a boot id")
+@pytest.mark.parametrize("other", ["-0123abcd-0000-0000-0000-000000000000", ""], ids=["machine", "version"])
+def test_a_recording_on_another_machine_of_the_same_name_is_left_alone(root: Path, other: str) -> None:
+    start(recorders.die_between_results_and_entry, root).join(LONGEST)
+    (name,) = leftovers(root)
+    path = root / "results" / name
+    elsewhere = path.rename(path.with_name(name.replace(f"-{BOOT_ID.read_text().strip()}", other)))
+    registry = Registry(root)
+
+    assert clean(registry) == 0
+
+    assert registry.results_path(SLUG).exists()
+    assert leftovers(root) == [elsewhere.name] != [name]
+    yesterday = time.time() - 25 * 3600
+    os.utime(elsewhere, (yesterday, yesterday))
+    assert clean(registry) == 2
 
 
 def test_index_keeps_results_that_git_tracks(root: Path, git: Git) -> None:

@@ -15,6 +15,7 @@ import secrets
 import socket
 import stat
 import time
+import uuid
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -107,8 +108,8 @@ def replace(path: Path, data: bytes) -> None:
 def leftovers(folder: Path) -> list[Path]:
     """Temporary and claim files in this folder that no living process can be using.
 
-    A process of this machine is asked for by its number; a file of another machine (a shared folder)
-    must be older than ``STALE_AFTER_S``.
+    Whether a process of this machine lives is asked of the system. A file of another machine (a shared
+    folder), of an earlier boot, or of a version that wrote no boot id must be older than ``STALE_AFTER_S``.
     """
     names = (*folder.glob(".*.tmp"), *folder.glob(".*.claim"))
     return [path for path in names if _is_stale(path)]
@@ -182,11 +183,22 @@ def _writer() -> str:
 
 @cache
 def _machine() -> str:
-    """Where a process number means the same process: the host, and the container in it."""
-    namespace = Path("/proc/self/ns/pid")
+    """Where a process number means the same process: the host, the container in it, and this boot of it.
+
+    Host names are not unique, and the outermost process namespace has the same inode number on every
+    machine; the boot id tells machines apart that share a registry over a network.
+    """
+    namespace = "0"
     with contextlib.suppress(OSError):
-        return f"{socket.gethostname()}-{namespace.stat().st_ino}"
-    return socket.gethostname()
+        namespace = str(Path("/proc/self/ns/pid").stat().st_ino)
+    return f"{socket.gethostname()}-{namespace}-{_boot_id()}"
+
+
+def _boot_id() -> str:
+    """A random number that Linux draws when it starts; on other systems the network card's address."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{uuid.getnode():012x}"
 
 
 def _sync_folder(folder: Path) -> None:
