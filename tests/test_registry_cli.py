@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -224,6 +225,51 @@ def test_diff_of_equal_settings_ends_with_0(root: Path, setups: Command) -> None
 
     assert "the settings are the same" in done.out
     assert done.code == 0
+
+
+def test_diff_of_one_setup_started_twice_ends_with_0(root: Path, setups: Command) -> None:
+    given = {
+        "command": "vllm serve Qwen --port 8000 --max-model-len 4096", "port": 8000,
+        "command_source": "given", "ready_s": 31.5, "started_at": "2026-01-01T00:00:00Z", "working_directory": "/srv/a",
+    }  # fmt: skip
+    found = {
+        "command": "/usr/bin/python3 /usr/bin/vllm serve Qwen --port 9000 --max-model-len 4096", "port": 9000,
+        "command_source": "process", "ready_s": 44.0, "started_at": "2026-02-01T00:00:00Z",
+        "working_directory": "/srv/b",
+    }  # fmt: skip
+    record(root, slug="a", server=given, tagger={"base_url": "http://localhost:8000/v1"})
+    record(root, slug="b", server=found, tagger={"base_url": "http://localhost:9000/v1"})
+
+    done = setups("diff", "a", "b")
+
+    assert done.code == 0
+    before, heading, after = done.out.partition("where and how it ran")
+    assert "the settings are the same" in before
+    assert heading
+    assert "server.started_at" in after
+    document = setups("diff", "a", "b", "--json").json
+    assert document["differences"] == []
+    assert {difference["path"] for difference in document["incidental"]} == {
+        *(f"$.server.{name}" for name in given), "$.tagger.base_url",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"server": {"version": "0.12.0"}},
+        {"server": {"flags": {"max-model-len": 8192}}},
+        {"tagger": {"concurrency": 4}},
+        {"tagger": {"temperature": 0.9}},
+    ],
+)
+def test_diff_of_a_changed_setting_ends_with_1(
+    root: Path, setups: Command, change: dict[str, dict[str, Any]]
+) -> None:
+    record(root, slug="a", server={"port": 8000})
+    record(root, slug="b", **({"server": {"port": 9000}} | change))
+
+    assert setups("diff", "a", "b").code == 1
 
 
 def test_history_follows_one_setup_over_time(root: Path, setups: Command) -> None:

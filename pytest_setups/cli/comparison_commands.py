@@ -25,7 +25,8 @@ def diff(
 ) -> None:
     """Show what changed between two entries, and both outcomes.
 
-    The exit code is 1 when their settings differ.
+    The exit code is 1 when their settings, versions or hardware differ. Ports, paths, commands and times
+    of the start are listed apart.
     """
     store = open_registry(registry)
     comparison = compare_entries(store.find(a), store.find(b))
@@ -92,11 +93,13 @@ def _print_compared(compared: "Comparison", after: "Baseline") -> None:
 
 def _print_comparison(comparison: EntryComparison, slugs: tuple[str, str]) -> None:
     if comparison.differences:
-        print_text(tables.differences_table(comparison, slugs))
+        print_text(tables.differences_table("setting", comparison.differences, slugs))
         if any(difference.decides for difference in comparison.differences):
             print_text("* affects behaviour: different setups")
     else:
         print_text("the settings are the same")
+    if comparison.incidental:
+        print_text(tables.differences_table("where and how it ran", comparison.incidental, slugs))
     print_text(tables.outcomes_table(comparison, slugs))
     if comparison.not_comparable:
         print_text(f"not comparable: {comparison.not_comparable}")

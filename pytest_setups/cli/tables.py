@@ -17,7 +17,7 @@ from pytest_setups.report.formatting import rate, seconds
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_setups.registry.differences import EntryComparison
+    from pytest_setups.registry.differences import Difference, EntryComparison
     from pytest_setups.registry.entry import Entry
     from pytest_setups.registry.importing import Imported
     from pytest_setups.registry.validate import Fault
@@ -75,12 +75,11 @@ def stages_table(entry: Entry) -> Table:
     return table
 
 
-def differences_table(comparison: EntryComparison, slugs: tuple[str, str]) -> Table:
+def differences_table(title: str, differences: Iterable[Difference], slugs: tuple[str, str]) -> Table:
     """The fields that differ; a star marks those that affect behaviour."""
-    table = _table("setting", *slugs)
-    for difference in comparison.differences:
-        name = difference.path.removeprefix("$.")
-        label = cell(f"{name} *", "bold") if difference.decides else cell(name)
+    table = _table(title, *slugs)
+    for difference in differences:
+        label = cell(f"{difference.name} *", "bold") if difference.decides else cell(difference.name)
         table.add_row(label, cell(difference.a), cell(difference.b))
     return table
 

@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 
 TOLD: Final = 5
 MAX_SHOWN: Final = 1000
+INCIDENTAL: Final = frozenset({
+    "model.local_path", "notes", "server.command", "server.command_reason", "server.command_source",
+    "server.port", "server.ready_s", "server.started_at", "server.working_directory", "tagger.base_url",
+    "tagger.command",
+})  # fmt: skip
+"""Where a setup ran and how it was started: this differs between any two runs of an unchanged setup.
+
+Of the two commands, everything that affects behaviour is also in ``server.flags`` and the tagger's settings.
+"""
 STAGE_FIGURES: Final = ("mean_s", "p50_s", "p95_s", "max_s", "ttft_p50_s", "output_tokens_per_s")
 
 
@@ -34,6 +43,16 @@ class Difference:
     a: Any
     b: Any
     decides: bool
+
+    @property
+    def name(self) -> str:
+        """The field's dotted name."""
+        return self.path.removeprefix("$.")
+
+    @property
+    def is_incidental(self) -> bool:
+        """Whether it says nothing about the setup itself."""
+        return self.name in INCIDENTAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +84,31 @@ class OutcomeDifference:
 
 @dataclass(frozen=True, slots=True)
 class EntryComparison:
-    """Two entries side by side; ``not_comparable`` says why their figures prove nothing, None if they may."""
+    """Two entries side by side.
+
+    Attributes:
+        differences: the settings, versions and hardware that differ, those that decide behaviour first.
+        incidental: other fields that differ, which say nothing about the setup: see ``INCIDENTAL``.
+        outcomes: status and figures.
+        not_comparable: why the figures cannot be compared, None where they can.
+    """
 
     differences: list[Difference]
+    incidental: list[Difference]
     outcomes: list[OutcomeDifference]
     not_comparable: str | None
 
 
 def compare_entries(a: Entry, b: Entry) -> EntryComparison:
     """What changed between two setups, and their outcomes side by side."""
-    differences = sorted(_differences(a, b), key=lambda found: (not found.decides, found.path))
+    differences = sorted(_differences(a, b), key=lambda difference: (not difference.decides, difference.path))
     reason = told(list(obstacles(a, b))) or None
-    outcomes_a, outcomes_b = _outcomes(a), _outcomes(b)
-    names = [name for name in outcomes_a if outcomes_a[name] is not None or outcomes_b[name] is not None]
-    rows = [_outcome(name, outcomes_a[name], outcomes_b[name], rated=reason is None) for name in names]
-    return EntryComparison(differences, rows, reason)
+    return EntryComparison(
+        differences=[difference for difference in differences if not difference.is_incidental],
+        incidental=[difference for difference in differences if difference.is_incidental],
+        outcomes=_outcome_differences(a, b, rated=reason is None),
+        not_comparable=reason,
+    )
 
 
 def obstacles(a: Entry, b: Entry) -> Iterator[Obstacle]:
@@ -216,6 +245,15 @@ def _outcomes(entry: Entry) -> dict[str, Any]:
     return found
 
 
-def _outcome(name: str, a: Any, b: Any, *, rated: bool) -> OutcomeDifference:
-    measured = rated and isinstance(a, float) and isinstance(b, float) and a > 0
-    return OutcomeDifference(name, a, b, (b - a) / a if measured else None)
+def _outcome_differences(a: Entry, b: Entry, *, rated: bool) -> list[OutcomeDifference]:
+    """The outcomes that one of the entries has; ``rated`` says that their change means something."""
+    outcomes_a, outcomes_b = _outcomes(a), _outcomes(b)
+    return [
+        OutcomeDifference(name, value, outcomes_b[name], _change(value, outcomes_b[name]) if rated else None)
+        for name, value in outcomes_a.items()
+        if value is not None or outcomes_b[name] is not None
+    ]
+
+
+def _change(a: Any, b: Any) -> float | None:
+    return (b - a) / a if isinstance(a, float) and isinstance(b, float) and a > 0 else None

@@ -22,11 +22,6 @@ VERBS: Final = {
     Finding.NOT_PROVED: "exceeds {} within the noise",
     Finding.NOISE_UNKNOWN: "exceeds {}, and one image tells nothing of the noise: compare two or more",
 }
-# What differs between any two runs and says nothing of how good they are.
-_INCIDENTAL: Final = (
-    "server.command", "server.port", "server.started_at", "server.ready_s", "server.working_directory",
-    "tagger.command", "tagger.base_url", "tagger.concurrency", "model.local_path", "notes",
-)  # fmt: skip
 
 
 def rows(comparison: Comparison) -> Iterator[list[str]]:
@@ -94,9 +89,8 @@ def unproved(comparison: Comparison) -> Iterator[str]:
 def changes(before: Entry, after: Entry) -> list[str]:
     """What changed around two runs of one setup: versions, hardware, and what was allowed to differ."""
     found = [
-        f"{name}: {shown(one.a)} -> {shown(one.b)}"
-        for one in compare_entries(before, after).differences
-        if not (name := one.path.removeprefix("$.")).startswith(_INCIDENTAL)
+        f"{difference.name}: {shown(difference.a)} -> {shown(difference.b)}"
+        for difference in compare_entries(before, after).differences
     ]
     more = len(found) - MOST_CHANGES
     return found if more <= 0 else [*found[:MOST_CHANGES], f"and {more} more: `pytest-setups diff`"]
