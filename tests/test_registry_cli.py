@@ -230,7 +230,8 @@ def test_diff_of_equal_settings_ends_with_0(root: Path, setups: Command) -> None
 def test_diff_of_one_setup_started_twice_ends_with_0(root: Path, setups: Command) -> None:
     given = {
         "command": "vllm serve Qwen --port 8000 --max-model-len 4096", "port": 8000,
-        "command_source": "given", "ready_s": 31.5, "started_at": "2026-01-01T00:00:00Z", "working_directory": "/srv/a",
+        "command_source": "given", "ready_s": 31.5, "started_at": "2026-01-01T00:00:00Z",
+        "working_directory": "/srv/a",
     }  # fmt: skip
     found = {
         "command": "/usr/bin/python3 /usr/bin/vllm serve Qwen --port 9000 --max-model-len 4096", "port": 9000,
