@@ -7,6 +7,7 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
+from zipfile import ZipFile
 
 from tests.conftest import draw, entries
 from tests.servers.llama import llama_cpp
@@ -34,6 +35,8 @@ def test_a_wheel_in_an_empty_project(tmp_path: Path) -> None:
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
     call(*pip, "wheel", "--no-deps", "--wheel-dir", tmp_path / "dist", ROOT, folder=tmp_path)
     (wheel,) = (tmp_path / "dist").glob("pytest_setups-*.whl")
+    top_folders = {name.split("/")[0] for name in ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert top_folders == {"pytest_setups"}
     venv.create(tmp_path / "venv", with_pip=False)
     python = tmp_path / "venv/bin/python"
     call(*pip, "--python", python, "install", wheel, folder=tmp_path)

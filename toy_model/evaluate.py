@@ -283,7 +283,7 @@ def _transformers_answers(requests: Sequence[ChatRequest], folder: Path) -> list
     import torch
     from transformers import AutoProcessor, LlavaForConditionalGeneration
 
-    processor: Any = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call] # theirs
+    processor: Any = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call] # transformers
     model: Any = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
     answers = []
     for request in requests:

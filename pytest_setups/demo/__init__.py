@@ -1,4 +1,7 @@
-"""The demo: a toy vision-language model that really sees, and a llama.cpp server to serve it."""
+"""The demo: the weights of a toy vision-language model that sees, and the command that serves them.
+
+The code that trains the model is not part of the package: see ``toy_model/`` in the repository.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ SERVED_MODEL_NAME: Final = "toy-vlm"
 MODEL: Final = HERE / "toy-vlm.gguf"
 PROJECTOR: Final = HERE / "mmproj-toy-vlm.gguf"
 CONTEXT: Final = 2048
+"""The context that the toy model is trained for, in tokens."""
+
 INSTALL: Final = (
     "install the portable server with `pip install 'pytest-setups[demo]'`, or name a llama-server that runs "
     "on this processor with --setup-demo-server PROGRAM"
@@ -25,7 +30,7 @@ class DemoError(Exception):
 
 
 def sample_images() -> Path:
-    """The packaged sample images: in a wheel beside the model, in a checkout at its top."""
+    """The folder of the sample images: next to the model in a wheel, at the top of a checkout."""
     packaged = HERE / "sample_images"
     return packaged if packaged.is_dir() else HERE.parent.parent / "sample_images"
 
@@ -35,7 +40,7 @@ def command(port: int, program: str | None) -> list[str]:
 
     Args:
         port: the TCP port.
-        program: the llama-server to run, or None for one on PATH or else the ``demo`` extra's.
+        program: the llama-server to run; None for the one on PATH or, without one, the extra ``demo``.
 
     Raises:
         DemoError: the program does not exist, or no server is installed.
@@ -44,15 +49,14 @@ def command(port: int, program: str | None) -> list[str]:
 
 
 def _server(program: str | None) -> list[str]:
-    found = shutil.which(os.path.expanduser(program)) if program else shutil.which("llama-server")
-    if found:
-        return [found, "--no-webui", "-ngl", "0"]
+    path = shutil.which(os.path.expanduser(program)) if program else shutil.which("llama-server")
+    if path:
+        # On the CPU, which every machine has: the demo must start whatever GPU the program was built for.
+        return [path, "--no-webui", "-ngl", "0"]
     if program:
-        message = f"--setup-demo-server: no program {program!r} that can be run; {INSTALL}"
-        raise DemoError(message)
+        raise DemoError(f"--setup-demo-server: no program {program!r} that can be run; {INSTALL}")
     if importlib.util.find_spec("xllamacpp") is None:
-        message = f"--setup-demo needs a llama.cpp server: {INSTALL}"
-        raise DemoError(message)
+        raise DemoError(f"--setup-demo needs a llama.cpp server: {INSTALL}")
     return [sys.executable, "-m", "pytest_setups.demo.llama_server"]
 
 

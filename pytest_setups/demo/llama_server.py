@@ -1,6 +1,6 @@
-"""llama.cpp's own HTTP server out of the xllamacpp wheel, with the options of llama-server a demo needs.
+"""The HTTP server of llama.cpp in the xllamacpp wheel, with those options of llama-server that a demo needs.
 
-The wheel is built for every x86-64 and ARM processor, where a prebuilt llama-server often is not.
+The wheel runs on every x86-64 and ARM processor; prebuilt llama-servers often need newer ones.
 """
 
 from __future__ import annotations
