@@ -153,8 +153,9 @@ def _encoded(tokenizer: Tokenizer, question: Question, *, shown: bool) -> tuple[
     pieces = [picture, question.gap if shown else "", question.prompt]
     turns = f"<|im_start|>system\n{question.system}<|im_end|>\n" if question.system else ""
     turns += "<|im_start|>user\n" + "".join(pieces if question.picture_first else pieces[::-1])
-    asked = tokenizer.encode(turns + "<|im_end|>\n<|im_start|>assistant\n").ids
-    return asked + tokenizer.encode(question.answer + "<|im_end|>").ids, len(asked)
+    # Encoded separately, as the server does: no token may reach from the prompt into the answer.
+    before = tokenizer.encode(turns + "<|im_end|>\n<|im_start|>assistant\n").ids
+    return before + tokenizer.encode(question.answer + "<|im_end|>").ids, len(before)
 
 
 def question_batches(tokenizer: Tokenizer, source: ExampleSource, views: Sequence[View]) -> list[TokenBatch]:
@@ -172,9 +173,10 @@ def question_batches(tokenizer: Tokenizer, source: ExampleSource, views: Sequenc
 def _token_batch(rows: Sequence[tuple[int, bool, list[int], int]]) -> TokenBatch:
     ids = torch.full((len(rows), max(len(row[2]) for row in rows)), PAD_ID)
     where = torch.zeros_like(ids, dtype=torch.bool)
-    for number, (_, _, tokens, asked) in enumerate(rows):
+    for number, (_, _, tokens, start) in enumerate(rows):
         ids[number, : len(tokens)] = torch.tensor(tokens)
-        where[number, asked - 1 : len(tokens) - 1] = True
+        # The first token of the answer is predicted from the token before it.
+        where[number, start - 1 : len(tokens) - 1] = True
     return TokenBatch(
         ids=ids,
         where=where,
