@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -116,3 +117,38 @@ def redact_url(url: str) -> str:
 
 def _hide_value(match: re.Match[str]) -> str:
     return match[0] if _COUNTS_TOKENS.search(match[1]) else f"{match[1]}{HIDDEN}"
+
+
+@dataclass(frozen=True, slots=True)
+class Redactor:
+    """Hides the secrets of one run and, where ``places`` names any, private paths."""
+
+    secrets: tuple[str, ...] = ()
+    places: Mapping[str, str] = field(default_factory=dict)
+
+    def text(self, text: str) -> str:
+        """Free text."""
+        return without_paths(redact(text, *self.secrets), self.places)
+
+    def command(self, text: str) -> str:
+        """A command line."""
+        return self.text(text)
+
+    def json(self, value: Any) -> Any:
+        """A JSON value."""
+        return self._paths_in(redact_json(value, *self.secrets))
+
+    def url(self, url: str) -> str:
+        """A URL."""
+        return redact_url(url)
+
+    def paths(self, text: str) -> str:
+        """Text with private paths only."""
+        return without_paths(text, self.places)
+
+    def _paths_in(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.paths(value)
+        if isinstance(value, dict):
+            return {key: self._paths_in(part) for key, part in value.items()}
+        return [self._paths_in(part) for part in value] if isinstance(value, list) else value

@@ -13,8 +13,8 @@ from git import Repo  # noqa: F401
 from PIL import Image, ImageDraw
 
 # pytester forgets what an inner session imported; loaded here, all of it stays one and the same.
-import pytest_setups.plugin.controller
-import pytest_setups.report.run_report  # noqa: F401
+import pytest_setups.plugin.activation
+import pytest_setups.report.html_reporter  # noqa: F401
 from pytest_setups import cli
 from pytest_setups.config.options import server_named
 from tests.servers.scripted import Scripted, serve

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_setups.registry.cleaning import clean
-from pytest_setups.registry.entry import Entry, Results
+from pytest_setups.registry.entry import Entry
 from pytest_setups.registry.files import write_exclusive
 from pytest_setups.registry.store import Recorded, Registry, RegistryError
 
@@ -30,7 +30,6 @@ RESULTS = b"".join(
     json.dumps({"image": "boats.jpg", "stage": stage, "passed": True, "latency_s": 1.25}).encode() + b"\n"
     for stage in STAGES
 )
-Build = Callable[[str, Results], Entry]
 MAKE = multiprocessing.get_context("forkserver")
 MAKE.set_forkserver_preload(["tests.recorders"])
 
@@ -58,20 +57,14 @@ def setup(**changes: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def builder(**changes: dict[str, Any]) -> Build:
-    """What `Registry.add` wants: an entry made for its results file."""
-
-    def build(_slug: str, results: Results) -> Entry:
-        document = setup(**changes)
-        document["verification"]["results"] = results.model_dump()
-        return Entry.model_validate(document)
-
-    return build
+def entry_of(**changes: dict[str, Any]) -> Entry:
+    """The entry that `Registry.add` is given."""
+    return Entry.model_validate(setup(**changes))
 
 
 def record(root: Path, slug: str = SLUG, *, exact: bool = False, **changes: dict[str, Any]) -> Recorded:
     """Record one entry in this process."""
-    return Registry(root).add(builder(**changes), results=RESULTS, slug=slug, exact=exact)
+    return Registry(root).add(entry_of(**changes), results=RESULTS, slug=slug, exact=exact)
 
 
 def start(work: Callable[..., None], *arguments: object) -> BaseProcess:
@@ -108,25 +101,30 @@ def clean_until(root: Path, cleaned: Path, stop: Event) -> None:
         Registry(root).rebuild_index()
 
 
-def die_between_results_and_entry(root: Path) -> None:
-    """Be killed when the results file is there and the entry is not."""
+class DyingEntry(Entry):
+    """An entry whose process is killed when the results file is there and the entry is not."""
 
-    def build(_slug: str, _results: Results) -> Entry:
+    def to_json(self) -> bytes:
+        """Be killed."""
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError
 
-    Registry(root).add(build, results=RESULTS, slug=SLUG, exact=False)
+
+def die_between_results_and_entry(root: Path) -> None:
+    """Be killed when the results file is there and the entry is not."""
+    Registry(root).add(DyingEntry.model_validate(setup()), results=RESULTS, slug=SLUG, exact=False)
 
 
 def pause_between_results_and_entry(root: Path, paused: Event, go_on: Event) -> None:
     """Record one entry, waiting when the results file is there and the entry is not."""
 
-    def build(slug: str, results: Results) -> Entry:
-        paused.set()
-        go_on.wait()
-        return builder()(slug, results)
+    class PausingEntry(Entry):
+        def to_json(self) -> bytes:
+            paused.set()
+            go_on.wait()
+            return super().to_json()
 
-    Registry(root).add(build, results=RESULTS, slug=SLUG, exact=False)
+    Registry(root).add(PausingEntry.model_validate(setup()), results=RESULTS, slug=SLUG, exact=False)
 
 
 def record_on_full_disk(root: Path, file_limit: int, announced: Path) -> None:

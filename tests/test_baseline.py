@@ -89,7 +89,7 @@ def test_a_slower_run_fails_and_names_each_stage(
         "regression: description.p50 *",
         "regression: image.p50 *",
         f"failed: worse than {OLD}: caption.p50, keywords.p50, description.p50, image.p50",
-        "not recorded: only a success is; --record-failed keeps the attempt",
+        "not recorded: only successful runs are recorded; --record-failed keeps the attempt",
     ])  # fmt: skip
     no_traceback_of_ours(result)
 

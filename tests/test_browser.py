@@ -18,7 +18,7 @@ from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
 from pytest_setups import cli
-from pytest_setups.report import run_report  # noqa: F401  # pytester forgets what an inner session imported
+from pytest_setups.report import html_reporter  # noqa: F401  # pytester forgets what an inner session imported
 from tests.conftest import COLOURS, Run
 from tests.recorders import record
 from tests.servers.scripted import Scripted

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_setups.registry.entry import Entry, Results, Stage
+from pytest_setups.registry.entry import Entry, Stage
 from pytest_setups.registry.measurement import Measurement
 from pytest_setups.registry.store import Registry
 from pytest_setups.regression.bounds import parse_bound
@@ -232,15 +232,11 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
 
 
 def record(registry: Registry, slug: str, measurements: Sequence[Measurement], **changes: Any) -> None:
-    def build(_slug: str, results: Results) -> Entry:
-        document = setup(**changes)
-        document["verification"]["results"] = results.model_dump()
-        document["verification"]["images_processed"] = len(IMAGES)
-        document["verification"]["images"] = [{"name": name, "sha256": "0" * 64} for name in IMAGES]
-        return Entry.from_document(document)
-
+    document = setup(**changes)
+    document["verification"]["images_processed"] = len(IMAGES)
+    document["verification"]["images"] = [{"name": name, "sha256": "0" * 64} for name in IMAGES]
     results = "".join(f"{one.model_dump_json()}\n" for one in measurements).encode()
-    registry.add(build, results=results, slug=slug, exact=True)
+    registry.add(Entry.from_document(document), results=results, slug=slug, exact=True)
 
 
 def test_two_entries_are_compared_without_a_run(registry: Registry, setups: Command) -> None:
@@ -360,13 +356,8 @@ def test_figures_that_cannot_be_are_refused(registry: Registry, setups: Command,
     lines = [one.model_dump_json() for one in good]
     name = fault.partition(":")[0]
     lines[0] = re.sub(rf"{name}:[^,]*", fault, lines[0])
-
-    def build(_slug: str, results: Results) -> Entry:
-        document = json.loads(registry.entry_path("old").read_bytes())
-        document["verification"]["results"] = results.model_dump()
-        return Entry.from_document(document)
-
-    registry.add(build, results="\n".join([*lines, ""]).encode(), slug="odd", exact=True)
+    entry = registry.load("old")
+    registry.add(entry, results="\n".join([*lines, ""]).encode(), slug="odd", exact=True)
 
     done = setups("compare", "old", "odd")
 

@@ -80,7 +80,9 @@ def test_nobody_listening(project: pytest.Pytester) -> None:
         result = project.runpytest("--setup-base-url", url, "--record")
     result.assert_outcomes(failed=11)
     result.stdout.fnmatch_lines([f"setups: {url}, 3 images: nobody answers at {url}/models: *refused*"])
-    result.stdout.fnmatch_lines(["not recorded: only a success is; --record-failed keeps the attempt"])
+    result.stdout.fnmatch_lines(
+        ["not recorded: only successful runs are recorded; --record-failed keeps the attempt"]
+    )
     no_traceback_of_ours(result)
 
 

@@ -76,7 +76,7 @@ def test_an_entry_is_started_and_verified_again(project: pytest.Pytester) -> Non
     )
 
     result.assert_outcomes(passed=11)
-    result.stdout.fnmatch_lines([f"setups: starting as the entry first has it: {typed}"])
+    result.stdout.fnmatch_lines([f"setups: starting the command of entry first: {typed}"])
     second = entries(project.path)["second"]
     assert second["server"]["command"] == typed
     assert second["server"]["command_source"] == "entry"
@@ -173,7 +173,7 @@ def test_the_environment_and_directory_of_the_entry_are_used(
 
     result.assert_outcomes(passed=11)
     server = entries(project.path)["second"]["server"]
-    result.stdout.fnmatch_lines([f"setups: starting as the entry first has it: VLLM_OURS=entry {PROGRAM} *"])
+    result.stdout.fnmatch_lines([f"setups: starting the command of entry first: VLLM_OURS=entry {PROGRAM} *"])
     assert {name: server["variables"][name] for name in kept} == {"VLLM_OURS": "entry", "VLLM_MINE": "mine"}
     assert server["working_directory"] == str(there)
 

@@ -116,7 +116,7 @@ def test_a_line_that_is_not_good_is_an_annotation(run: Run, server: Scripted, su
     assert any("%25" in line for line in result.outlines if line.startswith("::error"))
     messages = [message for _, message in shown_errors(result)]
     assert any(message.startswith("failed: models: ") and "50% loaded" in message for message in messages)
-    assert any(message.startswith("not recorded: only a success is") for message in messages)
+    assert any(message.startswith("not recorded: only successful runs are recorded") for message in messages)
     assert "## ❌ Setup: failed" in summary.read_text()
 
 

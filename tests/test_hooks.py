@@ -146,7 +146,7 @@ def changing(part: str) -> str:
         ),
         (changing("{'images': []}"), "changed verification.images, which the run has proved"),
         (
-            changing("{'results': entry.verification.results.model_copy(update={'sha256': '0' * 64})}"),
+            changing("{'results': {'file': 'results/x.jsonl', 'sha256': '0' * 64, 'lines': 1}}"),
             "changed verification.results, which the run has proved",
         ),
         (changing("{'status': 'perfect'}"), "returned no valid entry: *verification.status*"),

@@ -109,7 +109,7 @@ def test_a_session_that_fails_elsewhere_is_no_success(run: Run, project: pytest.
     result.assert_outcomes(passed=11, errors=11)
     verification = entries(project.path)["served_vllm"]["verification"]
     assert verification["status"] == "failed"
-    assert verification["failure_reason"] == "a test besides the measurements failed"
+    assert verification["failure_reason"] == "another test failed"
 
 
 def test_notes_that_cannot_be_decoded_lose_no_run(run: Run, project: pytest.Pytester) -> None:
@@ -213,7 +213,7 @@ def test_a_failure_is_not_recorded(run: Run, project: pytest.Pytester, server: S
     result.stdout.fnmatch_lines(
         [
             "failed: 3 of 9 answers are not populated; description of boats.jpg: one-token: one token *",
-            "not recorded: only a success is; --record-failed keeps the attempt",
+            "not recorded: only successful runs are recorded; --record-failed keeps the attempt",
         ]
     )
     assert entries(project.path) == {}

@@ -279,7 +279,7 @@ def test_an_entry_that_cannot_be_read_keeps_nobody_from_recording(root: Path) ->
 
     recorded = record(root)
 
-    assert recorded.entry.exists()
+    assert recorded.entry_path.exists()
     assert recorded.index_fault == "the index leaves out broken: run `pytest-setups validate`"
     assert [row["slug"] for row in Registry(root).rows().rows] == [SLUG, recorded.slug]
 

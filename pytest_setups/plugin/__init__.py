@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_setups.config import options
 from pytest_setups.plugin import hookspecs
+from pytest_setups.plugin.state import CONNECTION, NO_SERVER, SUITE_NODE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_setups.config.settings import Settings
-    from pytest_setups.plugin.steps import Asking
-    from pytest_setups.run.connection import Session
+    from pytest_setups.plugin.steps import SuiteSteps
+    from pytest_setups.run.connection import Connection
     from pytest_setups.serving.server import Server
     from pytest_setups.tagging.images import Sample
     from pytest_setups.tagging.outputs import Tagging
-
-SESSION: Final = pytest.StashKey["Session"]()
-NO_SERVER: Final = "no server is named: pytest --setup-base-url URL"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,9 +47,9 @@ def pytest_configure(config: pytest.Config) -> None:
         )
         raise pytest.UsageError(message)
     if named:
-        from pytest_setups.plugin import controller
+        from pytest_setups.plugin import activation
 
-        controller.activate(config)
+        activation.activate(config)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -76,46 +74,45 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each sample image."""
     if "setup_image" not in metafunc.fixturenames:
         return
-    session = metafunc.config.stash.get(SESSION, None)
-    if session is None:
+    connection = metafunc.config.stash.get(CONNECTION, None)
+    if connection is None:
         absent = pytest.param(None, marks=pytest.mark.skip(reason=NO_SERVER), id="no-server")
         metafunc.parametrize("setup_image", [absent], indirect=True, scope="session")
     else:
-        suite = metafunc.definition.nodeid.startswith("setup::")
-        samples = session.asked if suite else list(session.samples.values())
+        suite = metafunc.definition.nodeid.startswith(f"{SUITE_NODE}::")
+        samples = connection.samples_in_order if suite else list(connection.samples.values())
         names = [sample.name if sample.nth == 1 else f"{sample.name}-{sample.nth}" for sample in samples]
         metafunc.parametrize("setup_image", samples, ids=names, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
-def _setup_session(pytestconfig: pytest.Config) -> Session:
-    session = pytestconfig.stash.get(SESSION, None)
-    if session is None:
+def _setup_connection(pytestconfig: pytest.Config) -> Connection:
+    if CONNECTION not in pytestconfig.stash:
         pytest.skip(NO_SERVER)
-    return session
+    return pytestconfig.stash[CONNECTION]
 
 
 @pytest.fixture
-def _asking(_setup_session: Session, request: pytest.FixtureRequest) -> Asking:
-    from pytest_setups.plugin.steps import Asking
+def _steps(_setup_connection: Connection, request: pytest.FixtureRequest) -> SuiteSteps:
+    from pytest_setups.plugin.steps import SuiteSteps
 
-    return Asking(_setup_session, request.node)
+    return SuiteSteps(_setup_connection, request.node)
 
 
 @pytest.fixture(scope="session")
-def setup_settings(_setup_session: Session) -> Settings:
+def setup_settings(_setup_connection: Connection) -> Settings:
     """The validated settings of the run (`pytest_setups.Settings`, frozen)."""
-    return _setup_session.settings
+    return _setup_connection.settings
 
 
 @pytest.fixture(scope="session")
-def setup_server(_setup_session: Session) -> Server:
+def setup_server(_setup_connection: Connection) -> Server:
     """The server that answers: base URL, models and what it says of itself (`pytest_setups.Server`).
 
-    The test fails with the server's words when it does not answer.
+    The test fails with what the server said when it does not answer.
     """
     try:
-        return _setup_session.met()
+        return _setup_connection.connected_server()
     except LookupError as error:
         pytest.fail(str(error), pytrace=False)
 
@@ -128,18 +125,14 @@ def setup_image(request: pytest.FixtureRequest) -> Sample:
 
 
 @pytest.fixture(scope="session")
-def tagging(
-    _setup_session: Session,
-    setup_server: Server,  # noqa: ARG001  # it must have answered
-    setup_image: Sample,
-    request: pytest.FixtureRequest,
-) -> Tagging:
+def tagging(_setup_connection: Connection, setup_image: Sample, request: pytest.FixtureRequest) -> Tagging:
     """Caption, keywords and description that the tagger made of each sample image (`pytest_setups.Tagging`).
 
     The tagger is the built-in one, that of --setup-tagger-command, or that of the hook
     pytest_setups_tagger. The test fails with the reason when an output is not populated.
     """
     from pytest_setups.plugin.steps import tag
-    from pytest_setups.plugin.user_hooks import OwnChecks
+    from pytest_setups.plugin.user_hooks import UserChecks
 
-    return tag(_setup_session, request.session.items, setup_image, OwnChecks(request.config))
+    request.getfixturevalue("setup_server")  # it must have answered
+    return tag(_setup_connection, request.session.items, setup_image, UserChecks(request.config))

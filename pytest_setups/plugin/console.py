@@ -1,38 +1,40 @@
-"""What this process lends a session: the terminal, a folder, and the user's hooks."""
+"""What this process lends to a run: the terminal, a folder, and the user's hooks."""
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_setups.plugin import user_hooks
-from pytest_setups.run.connection import Host
+from pytest_setups.run.host import Host
 
 if TYPE_CHECKING:
     import pytest
     from _pytest.terminal import TerminalReporter
 
 
-class Voice:
-    """Tells the user on the terminal how it goes."""
+class TerminalAnnouncer:
+    """Speaks to the user on pytest's terminal."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._reporter: TerminalReporter | None = config.pluginmanager.getplugin("terminalreporter")
 
-    def say(self, line: str) -> None:
-        """Tell one line."""
+    def announce(self, line: str) -> None:
+        """Show one line."""
         if self._reporter is not None and self._reporter.isatty:
             self._reporter.rewrite("", erase=True)
             self._reporter.rewrite("")
         show(self._config, line)
 
     def progress(self, seconds: float, line: str) -> None:
-        """Tell how long a launch has taken, on one line that is written over; only on a terminal."""
+        """Show how long a launch has taken, on one line that is written over; only on a terminal."""
         if self._reporter is not None and self._reporter.isatty:
             text = f"setups: {seconds:.0f} s: {line}"
-            self._reporter.rewrite(text[: self._reporter._tw.fullwidth - 1], erase=True)  # noqa: SLF001  # its width
+            width = shutil.get_terminal_size().columns - 1
+            self._reporter.rewrite(text[:width], erase=True)
 
 
 def show(config: pytest.Config, line: str) -> None:
@@ -44,16 +46,17 @@ def show(config: pytest.Config, line: str) -> None:
 
 
 def host_of(config: pytest.Config) -> Host:
-    """What the process of this config lends."""
-    live = config.getoption("capture") == "no"
+    """What the process of this configuration lends to a run."""
+    shows_output = config.getoption("capture") == "no"
     return Host(
-        folder=lambda: _folder(config),
-        show=(lambda line: show(config, line)) if live else None,
+        make_folder=lambda: _make_folder(config),
+        show=(lambda line: show(config, line)) if shows_output else None,
         find_tagger=lambda settings: user_hooks.find_tagger(config, settings),
+        private_places={"{rootdir}": str(config.rootpath), "~": str(Path.home())},
     )
 
 
-def _folder(config: pytest.Config) -> Path:
+def _make_folder(config: pytest.Config) -> Path:
     """A folder among pytest's temporary ones, which it keeps for three sessions."""
     factory: pytest.TempPathFactory | None = getattr(config, "_tmp_path_factory", None)
     if factory is None:  # with `-p no:tmpdir`

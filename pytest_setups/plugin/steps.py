@@ -1,111 +1,121 @@
-"""What the suite's tests do: ask, leave the evidence on their item, and fail with the server's words."""
+"""The steps of the suite's tests: ask, leave the evidence on the test, and fail with what the server said."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pytest
 
 from pytest_setups.api.client import ServerError
 from pytest_setups.checks.output_checks import check_outcome
-from pytest_setups.plugin.user_hooks import OwnChecks
+from pytest_setups.plugin.user_hooks import UserChecks
 from pytest_setups.proofs.vision import prove_vision
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
-from pytest_setups.registry.measurement import FailedCheck, Measurement
+from pytest_setups.registry.field_redaction import redact_fields
+from pytest_setups.registry.measurement import FailedCheck, Line, Measurement
 from pytest_setups.run.evidence import ModelsEvidence, TaggerEvidence, VisionEvidence, measurement_of
 from pytest_setups.tagging.outputs import Tagging
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_setups.run.connection import Session
-    from pytest_setups.run.evidence import Evidence
-    from pytest_setups.tagging.command_tagger import ExternalTagger
+    from pytest_setups.run.connection import Connection
     from pytest_setups.tagging.images import Sample
 
+LineT = TypeVar("LineT", bound=Line)
 EVIDENCE: Final = pytest.StashKey[str]()
 STAGE_TESTS: Final = {f"test_{stage.value}": stage for stage in Stage}
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """The session on behalf of one test."""
+class SuiteSteps:
+    """What one test of the suite does: each step leaves its evidence on the test, and fails it if need be."""
 
-    session: Session
+    connection: Connection
     item: pytest.Item
 
-    def models(self) -> None:
-        """Fail unless the server listed its models and one serves each stage."""
-        reason = None if self.session.server else self.session.fault or "the server was not asked"
-        self._leave(ModelsEvidence(passed=reason is None, reason=reason))
-        if reason is not None:
-            pytest.fail(reason, pytrace=False)
+    def check_models(self) -> None:
+        """Fail unless the server lists its models and serves one for each stage."""
+        connection = self.connection
+        reason = None if connection.server else connection.fault or "the server was not asked"
+        evidence = self._leave(ModelsEvidence(passed=reason is None, reason=reason))
+        _fail_for(evidence.reason)
 
-    def vision(self) -> None:
+    def prove_vision(self) -> None:
         """Fail unless the model sees."""
-        reason = self.session.fault
-        if reason is None:
-            try:
-                evidence = VisionEvidence.of(prove_vision(self.session.client, self.session.request))
-            except ServerError as error:
-                evidence = VisionEvidence(seen=False, reason=str(error))
-        else:
-            evidence = VisionEvidence(seen=False, reason=reason)
-        self._leave(evidence)
+        evidence = self._leave(_vision_evidence(self.connection))
         if not evidence.seen:
-            pytest.fail(evidence.reason or "the model does not see", pytrace=False)
+            _fail_for(evidence.reason or "the model does not see")
 
-    def tagger(self) -> None:
-        """Fail unless the external tagger ended well and wrote records of the pictures it was given."""
-        reason = self.session.fault
-        if reason is None:
-            evidence = _tagger_evidence(self.session.external)
-        else:
-            evidence = TaggerEvidence(passed=False, reason=reason)
-        self._leave(evidence)
-        if evidence.reason is not None:
-            pytest.fail(evidence.reason, pytrace=False)
+    def run_tagger(self) -> None:
+        """Fail unless the tagger command ended well and wrote records of the pictures it was given."""
+        evidence = self._leave(_tagger_evidence(self.connection))
+        _fail_for(evidence.reason)
 
-    def stage(self, sample: Sample, stage: Stage) -> None:
+    def measure(self, sample: Sample, stage: Stage) -> None:
         """Fail unless the output of this stage is populated."""
-        reason = self.session.fault
-        if reason is None:
-            outcome = check_outcome(self.session.asker(plan(self.item.session.items)).take(sample, stage))
-            measurement = measurement_of(OwnChecks(self.item.config).judge(outcome))
-        else:
-            failure = FailedCheck(check="server", reason=reason)
-            measurement = Measurement(
-                image=sample.name, stage=stage.value, sample=sample.nth, passed=False, failures=(failure,)
-            )
-        self._leave(measurement)
+        measurement = self._leave(self._measurement(sample, stage))
         if not measurement.passed:
-            pytest.fail(explain(measurement), pytrace=False)
+            _fail_for(explain(measurement))
 
-    def _leave(self, evidence: Evidence) -> None:
-        self.item.stash[EVIDENCE] = evidence.model_dump_json()
+    def _measurement(self, sample: Sample, stage: Stage) -> Measurement:
+        fault = self.connection.fault
+        if fault is not None:
+            failure = FailedCheck(check="server", reason=fault)
+            return Measurement(
+                image=sample.name, stage=stage, sample=sample.nth, passed=False, failures=(failure,)
+            )
+        items = self.item.session.items
+        outcome = self.connection.outcomes(lambda: plan(items)).take(sample, stage)
+        return measurement_of(UserChecks(self.item.config).judge(check_outcome(outcome)))
+
+    def _leave(self, evidence: LineT) -> LineT:
+        """Keep the evidence for the report of this test, without secrets; returned is what was kept."""
+        public = redact_fields(evidence, self.connection.redactor)
+        self.item.stash[EVIDENCE] = public.model_dump_json()
+        return public
 
 
-def tag(session: Session, items: Sequence[pytest.Item], sample: Sample, checks: OwnChecks) -> Tagging:
+def tag(connection: Connection, items: Sequence[pytest.Item], sample: Sample, checks: UserChecks) -> Tagging:
     """All three outputs of an image, or fail the test with the reason."""
-    asker = session.asker(plan(items))
-    outcomes = [checks.judge(check_outcome(asker.take(sample, stage))) for stage in Stage]
-    failed = [explain(measurement_of(outcome)) for outcome in outcomes if outcome.failures]
-    if failed:
-        pytest.fail("\n".join(failed), pytrace=False)
+    source = connection.outcomes(lambda: plan(items))
+    outcomes = [checks.judge(check_outcome(source.take(sample, stage))) for stage in Stage]
+    failed = [
+        explain(redact_fields(measurement_of(outcome), connection.redactor))
+        for outcome in outcomes
+        if outcome.failures
+    ]
+    _fail_for("\n".join(failed) or None)
     return Tagging.of(sample, outcomes)
 
 
-def _tagger_evidence(tagger: ExternalTagger) -> TaggerEvidence:
-    reason, workplace = tagger.fault(), tagger.job.workplace
+def _fail_for(reason: str | None) -> None:
+    if reason is not None:
+        pytest.fail(reason, pytrace=False)
+
+
+def _vision_evidence(connection: Connection) -> VisionEvidence:
+    if connection.fault is not None:
+        return VisionEvidence(seen=False, reason=connection.fault)
+    try:
+        return VisionEvidence.of(prove_vision(connection.client, connection.request))
+    except ServerError as error:
+        return VisionEvidence(seen=False, reason=str(error))
+
+
+def _tagger_evidence(connection: Connection) -> TaggerEvidence:
+    if connection.fault is not None:
+        return TaggerEvidence(passed=False, reason=connection.fault)
+    tagger = connection.command_tagger
+    reason = tagger.fault()
     return TaggerEvidence(
         passed=reason is None,
         reason=reason,
         command=tagger.job.line,
-        places={f"{{{name}}}": path for name, path in workplace.values().items()},
         seconds=tagger.run()[0].seconds,
-        log=str(workplace.log),
+        log=str(tagger.job.workplace.log),
     )
 
 

@@ -10,7 +10,6 @@ from pytest_setups.config.settings import SettingsError
 from pytest_setups.redaction import one_line, redact
 from pytest_setups.registry.entry import Entry
 from pytest_setups.registry.store import RegistryError
-from pytest_setups.run.collector import Finish
 from pytest_setups.tagging.outputs import Failure
 from pytest_setups.tagging.python_tagger import told
 
@@ -60,7 +59,7 @@ def find_tagger(config: pytest.Config, settings: Settings) -> object | None:
     return found
 
 
-class OwnChecks:
+class UserChecks:
     """The checks of a user's plugins."""
 
     def __init__(self, config: pytest.Config) -> None:
@@ -83,6 +82,11 @@ class OwnChecks:
         return replace(outcome, failures=(*outcome.failures, *found))
 
 
+def has_entry_hooks(config: pytest.Config) -> bool:
+    """Whether a plugin may change the entry, which is then known at the end only."""
+    return next(implementations(config, "pytest_setups_modify_entry"), None) is not None
+
+
 def modified(config: pytest.Config, entry: Entry) -> Entry:
     """The entry after each plugin had its word.
 
@@ -99,15 +103,6 @@ def modified(config: pytest.Config, entry: Entry) -> Entry:
         if returned is not None:
             entry = _checked(where, entry, returned)
     return entry
-
-
-def finish(config: pytest.Config) -> Finish:
-    """What the user has put at the end of a run."""
-    return Finish(
-        checks=OwnChecks(config).names,
-        modify=lambda entry: modified(config, entry),
-        places={"{rootdir}": str(config.rootpath), "~": str(Path.home())},
-    )
 
 
 def _reasons(hooked: Hooked, outcome: Outcome) -> Iterator[str]:

@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from pytest_setups.redaction import one_line
+from pytest_setups.registry.field_redaction import TextKind
 from pytest_setups.registry.parsing import EntryError, canonical_json, faults, parse_json
 
 SCHEMA_VERSION: Final = "1.1"
@@ -69,18 +70,25 @@ ResultsPath = Annotated[
 
 Name = Annotated[str, Field(max_length=MAX_NAME)]
 
+FreeText = Annotated[str | None, TextKind.FREE_TEXT]
+CommandText = Annotated[str | None, TextKind.COMMAND]
+UrlText = Annotated[str | None, TextKind.URL]
+PathText = Annotated[str | None, TextKind.PATH]
+JsonObject = Annotated[dict[str, JsonValue], TextKind.JSON]
+OptionalJsonObject = Annotated[dict[str, JsonValue] | None, TextKind.JSON]
 
-class Part(BaseModel):
+
+class EntryPart(BaseModel):
     """Any part of an entry: frozen, and keeping the fields it does not know."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
 
-class Model(Part):
+class ModelRecord(EntryPart):
     """The model that was served."""
 
     repo_id: Name | None = None
-    local_path: str | None = None
+    local_path: PathText = None
     served_model_name: Name
     format: str | None = None
     quantization: str | None = None
@@ -90,7 +98,7 @@ class Model(Part):
     digest: str | None = None
 
 
-class Server(Part):
+class ServerRecord(EntryPart):
     """The server and its configuration.
 
     ``command_source`` says where the command comes from, and ``command_reason`` why there is none;
@@ -99,21 +107,21 @@ class Server(Part):
     """
 
     backend: Name
-    command: str | None = None
+    command: CommandText = None
     port: int | None = None
-    flags: dict[str, JsonValue] = Field(default_factory=dict)
-    chat_template: str | None = None
+    flags: JsonObject = Field(default_factory=dict)
+    chat_template: PathText = None
     version: Name | None = None
     command_source: CommandSource | None = None
-    command_reason: str | None = None
+    command_reason: FreeText = None
     context_length: int | None = None
     started_at: UtcDate | None = None
-    working_directory: str | None = None
-    variables: dict[str, str] | None = None
+    working_directory: PathText = None
+    variables: Annotated[dict[str, str] | None, TextKind.JSON] = None
     ready_s: float | None = None
 
 
-class PromptSet(Part):
+class PromptSet(EntryPart):
     """The prompts as they were sent; ``profile`` is the built-in profile's name or the file's."""
 
     profile: str | None = None
@@ -123,7 +131,7 @@ class PromptSet(Part):
     description: str | None = None
 
 
-class ImagePreparation(Part):
+class ImagePreparation(EntryPart):
     """How pictures were prepared: ``max_edge`` in pixels, ``quality`` as JPEG quality."""
 
     max_edge: int | None = None
@@ -131,15 +139,15 @@ class ImagePreparation(Part):
     quality: int | None = None
 
 
-class Tagger(Part):
+class TaggerRecord(EntryPart):
     """The tagger: its invocation and every sampling parameter that it sent.
 
     ``program`` names a tagger that is not the built-in one: an external command with its placeholders,
     or the class of a Python tagger. Of such a tagger only what it was given is known.
     """
 
-    command: str | None = None
-    base_url: str | None = None
+    command: CommandText = None
+    base_url: UrlText = None
     models: dict[Stage, str] = Field(default_factory=dict)
     max_new_tokens: int | None = None
     temperature: float | None = None
@@ -149,18 +157,18 @@ class Tagger(Part):
     image: ImagePreparation | None = None
     concurrency: int | None = None
     stream: bool | None = None
-    extra_body: dict[str, JsonValue] | None = None
-    program: str | None = None
+    extra_body: OptionalJsonObject = None
+    program: CommandText = None
 
 
-class ImageRef(Part):
+class ImageRef(EntryPart):
     """One sample image: its name in the run and the sha256 of the file's bytes."""
 
     name: str
     sha256: str | None = None
 
 
-class Results(Part):
+class Results(EntryPart):
     """The results file: its path relative to the registry, sha256 of its bytes, number of lines."""
 
     file: ResultsPath
@@ -168,7 +176,7 @@ class Results(Part):
     lines: int = Field(ge=0)
 
 
-class Verification(Part):
+class Verification(EntryPart):
     """What was proved, when, and from which commit.
 
     ``from_entry`` is the slug of the entry it repeats, ``baseline`` the slug or path of the one it was
@@ -179,18 +187,18 @@ class Verification(Part):
     git_commit: str | None = None
     images_processed: int | None = None
     status: Status
-    failure_reason: str | None = None
+    failure_reason: FreeText = None
     git_dirty: bool | None = None
-    git_reason: str | None = None
+    git_reason: FreeText = None
     images: list[ImageRef] | None = None
-    vision: dict[str, JsonValue] | None = None
+    vision: OptionalJsonObject = None
     checks: list[str] | None = None
     results: Results | None = None
     from_entry: str | None = None
-    baseline: str | None = None
+    baseline: PathText = None
 
 
-class StagePerformance(Part):
+class StagePerformance(EntryPart):
     """Latencies of one stage in seconds; ``n`` is the number of answers measured."""
 
     n: int
@@ -202,7 +210,7 @@ class StagePerformance(Part):
     output_tokens_per_s: float | None = None
 
 
-class ImagePerformance(Part):
+class ImagePerformance(EntryPart):
     """Seconds of whole images, all three stages together; ``n`` is the number of their samples timed."""
 
     n: int
@@ -212,7 +220,7 @@ class ImagePerformance(Part):
     max_s: float | None = None
 
 
-class Performance(Part):
+class Performance(EntryPart):
     """``avg_latency_s`` is the mean seconds one image takes, all three stages together.
 
     ``repeat`` is the number of samples taken of every stage of every image.
@@ -226,19 +234,19 @@ class Performance(Part):
     image: ImagePerformance | None = None
 
 
-class Entry(Part):
+class Entry(EntryPart):
     """One entry. Load with :meth:`from_json`; never edit what is on disk."""
 
     schema_version: Annotated[str, Field(json_schema_extra={"pattern": f"^{VERSION_PATTERN}$"})] = (
         SCHEMA_VERSION
     )
-    model: Model
-    server: Server
-    tagger: Tagger
+    model: ModelRecord
+    server: ServerRecord
+    tagger: TaggerRecord
     verification: Verification
-    notes: str | None = None
+    notes: FreeText = None
     performance: Performance = Field(default_factory=Performance)
-    environment: dict[str, JsonValue] | None = None
+    environment: OptionalJsonObject = None
 
     @field_validator("schema_version")
     @classmethod

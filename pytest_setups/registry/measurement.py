@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from pytest_setups.registry.entry import Stage
+from pytest_setups.registry.field_redaction import TextKind
 from pytest_setups.registry.files import read_bounded
 from pytest_setups.registry.parsing import EntryError, faults
 from pytest_setups.registry.results import MAX_RESULTS_BYTES
@@ -41,7 +42,7 @@ class FailedCheck(Line):
     """A check that an output did not pass."""
 
     check: str
-    reason: str
+    reason: Annotated[str, TextKind.FREE_TEXT]
 
 
 class Measurement(Line):
@@ -59,8 +60,8 @@ class Measurement(Line):
     attempt: int = 1
     passed: bool
     failures: tuple[FailedCheck, ...] = ()
-    text: str | None = None
-    keywords: tuple[str, ...] | None = None
+    text: Annotated[str | None, TextKind.FREE_TEXT] = None
+    keywords: Annotated[tuple[str, ...] | None, TextKind.FREE_TEXT] = None
     keywords_form: str | None = None
     finish_reason: str | None = None
     started_utc: AwareDatetime | None = None
@@ -69,7 +70,7 @@ class Measurement(Line):
     prompt_tokens: Count | None = None
     output_tokens: Count | None = None
     image_s: Seconds | None = None
-    extra: dict[str, JsonValue] | None = None
+    extra: Annotated[dict[str, JsonValue] | None, TextKind.JSON] = None
 
 
 def read_measurements(root: Path, results: Results) -> list[Measurement]:

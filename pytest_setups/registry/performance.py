@@ -8,7 +8,7 @@ from datetime import timedelta
 from statistics import fmean, quantiles
 from typing import TYPE_CHECKING
 
-from pytest_setups.registry.entry import ImagePerformance, Stage, StagePerformance
+from pytest_setups.registry.entry import ImagePerformance, Performance, Stage, StagePerformance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence, Sized
@@ -39,6 +39,27 @@ def stage_performance(measurements: Sequence[Measurement]) -> StagePerformance:
         max_s=_rounded(max(latencies)) if latencies else None,
         ttft_p50_s=_rounded(percentile(firsts, 50)) if firsts else None,
         output_tokens_per_s=_rounded(sum(tokens for tokens, _ in counted) / seconds) if seconds else None,
+    )
+
+
+def run_performance(
+    measurements: Sequence[Measurement], *, concurrency: int | None, repeat: int
+) -> Performance:
+    """The figures of a whole run.
+
+    Args:
+        measurements: the last attempt at each.
+        concurrency: images worked on at once, None where that is not known.
+        repeat: samples taken of every stage of every image.
+    """
+    seconds = image_seconds(measurements)
+    return Performance(
+        avg_latency_s=mean_image_seconds(seconds),
+        images_per_s=images_per_s(measurements, seconds),
+        concurrency=concurrency,
+        repeat=repeat,
+        stages={stage: stage_performance(group) for stage, group in by_stage(measurements).items()},
+        image=image_performance(seconds),
     )
 
 

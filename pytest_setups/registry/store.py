@@ -20,7 +20,7 @@ from pytest_setups.registry.index import index_row, index_text
 from pytest_setups.registry.parsing import EntryError, parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
 SLUG: Final = re.compile(SLUG_PATTERN)
 GIT_ATTRIBUTES: Final = b"""\
@@ -46,11 +46,15 @@ class SlugTakenError(RegistryError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Recorded:
-    """Where an entry went; ``index_fault`` says why the index does not list it yet, None when it does."""
+    """An entry as it was written, and where.
+
+    ``index_fault`` says why the index does not list it yet, None when it does.
+    """
 
     slug: str
-    entry: Path
-    results: Path
+    entry: Entry
+    entry_path: Path
+    results_path: Path
     index_fault: str | None = None
 
 
@@ -171,15 +175,13 @@ class Registry:
         except EntryError as error:
             raise EntryError(*(f"{self.entry_path(slug)}: {fault}" for fault in error.args)) from None
 
-    def add(
-        self, build: Callable[[str, Results], Entry], *, results: bytes, slug: str, exact: bool
-    ) -> Recorded:
+    def add(self, entry: Entry, *, results: bytes, slug: str, exact: bool) -> Recorded:
         """Record an entry and its results file, then rebuild the index.
 
         Args:
-            build: makes the entry, given the slug it gets and the description of its results file.
+            entry: the entry; what is written names the results file too.
             results: the results file's bytes, JSON lines.
-            slug: the slug wished for.
+            slug: the requested slug.
             exact: when the slug is taken, refuse (True) or add a suffix that no other machine
                 chooses (False).
 
@@ -190,14 +192,14 @@ class Registry:
         try:
             self.prepare()
             for candidate in _candidates(check_slug(slug), exact=exact):
-                recorded = self._add_as(candidate, build, results)
+                recorded = self._add_as(candidate, entry, results)
                 if recorded is not None:
                     return dataclasses.replace(recorded, index_fault=self._index_fault())
         except OSError as error:
             raise RegistryError(why(error, self.root)) from None
         raise SlugTakenError(self._why_taken(slug))
 
-    def _add_as(self, slug: str, build: Callable[[str, Results], Entry], results: bytes) -> Recorded | None:
+    def _add_as(self, slug: str, entry: Entry, results: bytes) -> Recorded | None:
         entry_path, results_path = self.entry_path(slug), self.results_path(slug)
         if entry_path.exists():
             return None
@@ -209,8 +211,10 @@ class Registry:
                 sha256=hashlib.sha256(results).hexdigest(),
                 lines=results.count(b"\n"),
             )
+            verification = entry.verification.model_copy(update={"results": described})
+            written = entry.model_copy(update={"verification": verification})
             try:
-                recorded = write_exclusive(entry_path, build(slug, described).to_json())
+                recorded = write_exclusive(entry_path, written.to_json())
             except BaseException:
                 if not entry_path.exists():
                     results_path.unlink(missing_ok=True)
@@ -218,7 +222,7 @@ class Registry:
             if not recorded:
                 results_path.unlink(missing_ok=True)
                 return None
-        return Recorded(slug, entry_path, results_path)
+        return Recorded(slug, written, entry_path, results_path)
 
     def _why_taken(self, slug: str) -> str:
         if self.entry_path(slug).exists():

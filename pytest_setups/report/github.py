@@ -13,19 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pytest_setups.redaction import one_line
 from pytest_setups.report import comparison_text, terminal
+from pytest_setups.report.reporter import Level, Notice, faults, verdict_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_setups.registry.measurement import Measurement
-    from pytest_setups.report.conclusion import Conclusion
+    from pytest_setups.run.result import RunResult
 
 SUMMARY_BYTES: Final = 1024 * 1024
 """What a step's summary may hold; GitHub drops a larger one whole."""
 ANNOTATIONS: Final = 10
 """How many errors of one step GitHub shows."""
 TITLE: Final = "pytest-setups"
+MAX_MESSAGE: Final = 1000
 _CUT: Final = "\n\n… and more than a step's summary may hold\n"
 _MARKS: Final = re.compile(r"[^A-Za-z0-9 ,;'/=%()+\-\u00a0-\U0010ffff]")
 
@@ -53,22 +56,46 @@ def in_actions() -> bool:
     return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
-def errors(conclusion: Conclusion) -> list[Annotation]:
-    """What went wrong: lines of the outcome that are not good, then measurements that failed.
+class GithubReporter:
+    """Adds the verdict to the step's summary, and collects what is to be annotated.
+
+    ``annotations`` are printed by the caller after pytest's last line: each needs a line of its own.
+    """
+
+    def __init__(self) -> None:
+        self.annotations: list[Annotation] = []
+
+    def report(self, result: RunResult, notices: Sequence[Notice]) -> Sequence[Notice]:
+        """Append the summary to the file that GitHub names; a file that cannot be written is a warning."""
+        if not in_actions():
+            return ()
+        self.annotations = errors(result, notices)
+        file = summary_file()
+        try:
+            if file is not None:
+                append_summary(file, result, notices)
+        except OSError as error:
+            text = f"GITHUB_STEP_SUMMARY cannot be written: {error.strerror or error}"
+            return [Notice(text, Level.WARNING)]
+        return ()
+
+
+def errors(result: RunResult, notices: Sequence[Notice]) -> list[Annotation]:
+    """What went wrong: notices that are not good, then measurements that failed.
 
     At most as many as GitHub shows; the last one then counts the others.
     """
-    found = [Annotation(TITLE, conclusion.shown(line)) for line in conclusion.faults]
-    for measurement in _failed(conclusion):
-        title = conclusion.shown(f"{TITLE}: {measurement.stage} of {measurement.image}", 200)
-        found.append(Annotation(title, conclusion.shown(_reasons(measurement))))
-    if len(found) <= ANNOTATIONS:
-        return found
-    shown = found[: ANNOTATIONS - 1]
-    return [*shown, Annotation(TITLE, f"and {len(found) - len(shown)} more: see the log")]
+    annotations = [Annotation(TITLE, one_line(fault, MAX_MESSAGE)) for fault in faults(notices)]
+    for measurement in _failed(result):
+        title = one_line(f"{TITLE}: {measurement.stage} of {measurement.image}", 200)
+        annotations.append(Annotation(title, one_line(_reasons(measurement), MAX_MESSAGE)))
+    if len(annotations) <= ANNOTATIONS:
+        return annotations
+    shown = annotations[: ANNOTATIONS - 1]
+    return [*shown, Annotation(TITLE, f"and {len(annotations) - len(shown)} more: see the log")]
 
 
-def append_summary(file: Path, conclusion: Conclusion) -> None:
+def append_summary(file: Path, result: RunResult, notices: Sequence[Notice]) -> None:
     """Add the verdict, the table of stages and the failed measurements to the step's summary.
 
     What would not fit beside what the file holds is left out.
@@ -78,41 +105,37 @@ def append_summary(file: Path, conclusion: Conclusion) -> None:
     """
     room = SUMMARY_BYTES - (file.stat().st_size if file.exists() else 0)
     with file.open("ab") as summary:
-        summary.write(_fitting(_markdown(conclusion), room))
+        summary.write(_fitting(_markdown(result, notices), room))
 
 
-def _markdown(conclusion: Conclusion) -> Iterator[str]:
-    run = conclusion.run
-    mark = {"success": "✅", "failed": "❌"}.get(conclusion.word, "⚠️")
-    yield f"\n## {mark} Setup: {conclusion.word}\n\n"
-    yield f"{_code(conclusion, terminal.header(run.session, run.concurrency))}\n\n"
-    lines = [line for line, _ in conclusion.outcome] or list(filter(None, [conclusion.verdict.reason]))
+def _markdown(result: RunResult, notices: Sequence[Notice]) -> Iterator[str]:
+    word = verdict_word(result, notices)
+    mark = {"success": "✅", "failed": "❌"}.get(word, "⚠️")
+    yield f"\n## {mark} Setup: {word}\n\n"
+    yield f"{_code(terminal.header(result.header))}\n\n"
+    lines = [notice.text for notice in notices] or list(filter(None, [result.verdict.reason]))
     for line in lines:
-        yield f"- {_code(conclusion, line)}\n"
-    measurements = run.measurements
-    if not measurements:
-        return
-    yield "\n"
-    yield from _table(terminal.COLUMNS, list(terminal.rows(measurements)), right=True)
-    slowest = terminal.slowest(measurements)
-    if slowest is not None:
-        yield f"\n{_code(conclusion, slowest)}\n"
-    if conclusion.comparing.compared is not None:
+        yield f"- {_code(line)}\n"
+    if result.measurements:
+        yield from _stages(result)
+    if result.comparison is not None:
         yield "\n### Against the baseline\n\n"
+        rows = comparison_text.rows(result.comparison.comparison)
         yield from _table(
-            comparison_text.COLUMNS,
-            [
-                [_code(conclusion, cell) for cell in row]
-                for row in comparison_text.rows(conclusion.comparing.compared)
-            ],
-            right=True,
+            comparison_text.COLUMNS, [[_code(cell) for cell in row] for row in rows], right=True
         )
-    failed = [
-        (m.stage, _code(conclusion, m.image), _code(conclusion, _reasons(m))) for m in _failed(conclusion)
-    ]
+    failed = [(m.stage, _code(m.image), _code(_reasons(m))) for m in _failed(result)]
     if failed:
         yield "\n### Failed\n\n"
         yield from _table(("stage", "image", "why"), failed)
+
+
+def _stages(result: RunResult) -> Iterator[str]:
+    yield "\n"
+    yield from _table(terminal.COLUMNS, list(terminal.rows(result.measurements)), right=True)
+    slowest = terminal.slowest(result.measurements)
+    if slowest is not None:
+        yield f"\n{_code(slowest)}\n"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: bool = False) -> Iterator[str]:
@@ -136,17 +159,17 @@ def _fitting(parts: Iterable[str], room: int) -> bytes:
     return kept
 
 
-def _failed(conclusion: Conclusion) -> list[Measurement]:
-    return [measurement for measurement in conclusion.run.measurements if not measurement.passed]
+def _failed(result: RunResult) -> list[Measurement]:
+    return [measurement for measurement in result.measurements if not measurement.passed]
 
 
 def _reasons(measurement: Measurement) -> str:
     return "; ".join(f"{failure.check}: {failure.reason}" for failure in measurement.failures)
 
 
-def _code(conclusion: Conclusion, text: str) -> str:
+def _code(text: str) -> str:
     """Text that stays text: as references of characters it is no Markdown, and in code no mention or link."""
-    shown = _MARKS.sub(lambda match: f"&#{ord(match[0])};", conclusion.shown(text))
+    shown = _MARKS.sub(lambda match: f"&#{ord(match[0])};", one_line(text, MAX_MESSAGE))
     return f"<code>{shown}</code>"
 
 

@@ -4,37 +4,64 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_setups.redaction import one_line, redact, redact_url
+from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.performance import by_stage, image_performance, image_seconds, stage_performance
+from pytest_setups.report import comparison_text
+from pytest_setups.report.reporter import Level
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pytest_setups.registry.measurement import Measurement
-    from pytest_setups.run.connection import Session
+    from pytest_setups.report.reporter import Notice
     from pytest_setups.run.evidence import TaggerEvidence
+    from pytest_setups.run.result import RunHeader, RunResult
 
 COLUMNS = ("stage", "n", "failed", "mean s", "p50 s", "p95 s", "max s", "TTFT s", "tokens/s")
 
 
-def header(session: Session, concurrency: int) -> str:
+class TerminalSummary:
+    """The summary below the tests: the table of stages, the slowest image, the comparison, the notices."""
+
+    def __init__(self, write_line: Callable[..., None]) -> None:
+        """``write_line`` writes a line, in a colour where one is named (``green=True``)."""
+        self._write_line = write_line
+
+    def report(self, result: RunResult, notices: Sequence[Notice]) -> Sequence[Notice]:
+        """Write the summary."""
+        for line in self._lines(result):
+            self._write_line(line)
+        for notice in notices:
+            is_good = notice.level is Level.INFO
+            self._write_line(notice.text, green=is_good, red=not is_good)
+        return ()
+
+    def _lines(self, result: RunResult) -> Iterator[str]:
+        if result.measurements:
+            yield from table(result.measurements)
+            yield slowest(result.measurements) or "no answer was measured"
+        if result.comparison is not None:
+            yield from comparison_text.table(result.comparison.comparison)
+        if result.collected.tagger is not None:
+            yield tagger(result.collected.tagger)
+
+
+def header(run: RunHeader) -> str:
     """The header line: server, models, images, and the tagger or how many requests at once."""
-    where = redact_url(session.where)
-    images = f"{len(session.samples)} image{'s' if len(session.samples) != 1 else ''}"
-    if session.settings.repeat > 1:
-        images += f" x {session.settings.repeat} samples"
-    if session.server is None:
-        fault = (session.fault or "not asked").splitlines()[0]
-        return f"setups: {where or 'no server yet'}, {images}: {fault}"
-    identity = session.server.identity
-    who = " ".join(filter(None, (identity.backend, identity.version)))
-    models = " / ".join(dict.fromkeys(session.server.models.values()))
-    model = one_line(models, 120)
-    how = f"concurrency {concurrency}"
-    if session.program is not None:
-        how = f"tagger {one_line(redact(session.program), 120)}"
-    return f"setups: {where} ({one_line(who, 60)}), model {model}, {images}, {how}"
+    images = f"{run.images} image{'s' if run.images != 1 else ''}"
+    if run.repeat > 1:
+        images += f" x {run.repeat} samples"
+    if run.server is None:
+        fault = (run.fault or "not asked").splitlines()[0]
+        return f"setups: {run.base_url or 'no server yet'}, {images}: {fault}"
+    identity = run.server.identity
+    backend = one_line(" ".join(filter(None, (identity.backend, identity.version))), 60)
+    model = one_line(" / ".join(dict.fromkeys(run.server.models.values())), 120)
+    how = f"concurrency {run.concurrency}"
+    if run.program is not None:
+        how = f"tagger {one_line(run.program, 120)}"
+    return f"setups: {run.base_url} ({backend}), model {model}, {images}, {how}"
 
 
 def table(measurements: Sequence[Measurement]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import Field, TypeAdapter
 
+from pytest_setups.registry.field_redaction import TextKind
 from pytest_setups.registry.measurement import FailedCheck, Line, Measurement
 
 if TYPE_CHECKING:
@@ -19,9 +20,8 @@ class TaggerEvidence(Line):
 
     kind: Literal["tagger"] = "tagger"
     passed: bool
-    reason: str | None = None
-    command: str | None = None
-    places: dict[str, str] = Field(default_factory=dict)
+    reason: Annotated[str | None, TextKind.FREE_TEXT] = None
+    command: Annotated[str | None, TextKind.COMMAND] = None
     seconds: float | None = None
     log: str | None = None
 
@@ -31,7 +31,7 @@ class ModelsEvidence(Line):
 
     kind: Literal["models"] = "models"
     passed: bool
-    reason: str | None = None
+    reason: Annotated[str | None, TextKind.FREE_TEXT] = None
 
 
 class VisionEvidence(Line):
@@ -39,8 +39,8 @@ class VisionEvidence(Line):
 
     kind: Literal["vision"] = "vision"
     seen: bool
-    reason: str | None = None
-    answers: dict[str, str] = Field(default_factory=dict)
+    reason: Annotated[str | None, TextKind.FREE_TEXT] = None
+    answers: Annotated[dict[str, str], TextKind.JSON] = Field(default_factory=dict)
     prompt_tokens: dict[str, int | None] = Field(default_factory=dict)
 
     @classmethod

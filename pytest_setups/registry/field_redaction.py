@@ -1,0 +1,66 @@
+"""Redaction by field: what each text of an entry, a measurement or a piece of evidence may hold.
+
+Only fields that are marked are changed. Names, statuses and hashes are what entries are found and compared
+by: an API key that happens to equal one of them must not rewrite it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from pytest_setups.redaction import Redactor
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class TextKind(Enum):
+    """What a field holds, and so how it is redacted."""
+
+    FREE_TEXT = auto()
+    COMMAND = auto()
+    URL = auto()
+    PATH = auto()
+    JSON = auto()
+
+
+def redact_fields(model: ModelT, redactor: Redactor) -> ModelT:
+    """A copy of the model in which every marked field, also of its parts, is redacted."""
+    changes = {
+        name: _redact(getattr(model, name), field, redactor)
+        for name, field in type(model).model_fields.items()
+        if getattr(model, name) is not None
+    }
+    return model.model_copy(update=changes)
+
+
+def _redact(value: Any, field: FieldInfo, redactor: Redactor) -> Any:
+    kind = next((mark for mark in field.metadata if isinstance(mark, TextKind)), None)
+    return _redact_parts(value, redactor) if kind is None else _redact_text(value, kind, redactor)
+
+
+def _redact_parts(value: Any, redactor: Redactor) -> Any:
+    if isinstance(value, BaseModel):
+        return redact_fields(value, redactor)
+    if isinstance(value, list | tuple):
+        return type(value)(_redact_parts(part, redactor) for part in value)
+    return value
+
+
+def _redact_text(value: Any, kind: TextKind, redactor: Redactor) -> Any:
+    if kind is TextKind.JSON:
+        return redactor.json(value)
+    if isinstance(value, list | tuple):
+        return type(value)(_redact_text(part, kind, redactor) for part in value)
+    change = {
+        TextKind.FREE_TEXT: redactor.text,
+        TextKind.COMMAND: redactor.command,
+        TextKind.URL: redactor.url,
+        TextKind.PATH: redactor.paths,
+    }[kind]
+    return change(value)

@@ -1,0 +1,45 @@
+"""What every reporter says of a run as a whole: its comparison, its verdict, and why it is not recorded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_setups.report import comparison_text
+from pytest_setups.report.reporter import Level, Notice
+from pytest_setups.run.verdict import Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_setups.config.settings import Settings
+    from pytest_setups.run.result import RunResult
+
+
+def run_notices(result: RunResult, settings: Settings) -> Iterator[Notice]:
+    """The notices, in the order in which they are shown."""
+    yield from _comparison_notices(result)
+    yield from _verdict_notices(result, settings)
+
+
+def _comparison_notices(result: RunResult) -> Iterator[Notice]:
+    if result.comparison_fault is not None:
+        yield Notice(f"not compared: {result.comparison_fault}", Level.FAILURE)
+    if result.comparison is None or result.entry is None:
+        return
+    baseline, comparison = result.comparison.baseline, result.comparison.comparison
+    for line in comparison_text.good_lines(baseline, result.entry, comparison):
+        yield Notice(line)
+    for line in comparison_text.breaches(comparison):
+        yield Notice(line, Level.FAILURE)
+
+
+def _verdict_notices(result: RunResult, settings: Settings) -> Iterator[Notice]:
+    verdict = result.verdict
+    if verdict.standing is Standing.INCOMPLETE and settings.recording:
+        yield Notice(f"not recorded: {verdict.reason}", Level.WARNING)
+    if verdict.standing is not Standing.FAILED:
+        return
+    yield Notice(f"failed: {verdict.reason}", Level.FAILURE)
+    if settings.recording and not settings.record_failed:
+        advice = "only successful runs are recorded; --record-failed keeps the attempt"
+        yield Notice(f"not recorded: {advice}", Level.FAILURE)

@@ -1,0 +1,237 @@
+"""Building the entry of a run: what was known when the server answered, and what the run proved."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from pytest_setups.checks.output_checks import CHECKS
+from pytest_setups.redaction import encodable
+from pytest_setups.registry.entry import (
+    Entry,
+    ImagePreparation,
+    ImageRef,
+    ModelRecord,
+    PromptSet,
+    ServerRecord,
+    Stage,
+    TaggerRecord,
+    Verification,
+)
+from pytest_setups.registry.field_redaction import redact_fields
+from pytest_setups.registry.performance import reported_models
+from pytest_setups.run.verdict import SAME_WORDS_CHECK, Standing
+from pytest_setups.serving.backends import Identity
+from pytest_setups.serving.local.environment import environment
+from pytest_setups.serving.local.listener import Listener, address
+from pytest_setups.tagging.images import FORMAT, QUALITY
+from pytest_setups.tagging.outputs import TAGGER_CHECK
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_setups.registry.entry import Performance
+    from pytest_setups.registry.repository import GitState
+    from pytest_setups.run.collector import Collected
+    from pytest_setups.run.connection import Connection
+    from pytest_setups.run.verdict import Verdict
+
+NOT_JUDGED: Final = "the run has not been judged yet"
+
+
+class EntryBuilder:
+    """Builds one entry: a draft when the server has answered, finished when the run has been judged.
+
+    The environment is scanned once, for the draft. Every part is redacted once, when it is made.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        invocation: Sequence[str],
+        concurrency: int,
+        user_checks: Sequence[str] = (),
+    ) -> None:
+        self._connection = connection
+        self._settings = connection.settings
+        self._invocation = invocation
+        self._concurrency = concurrency
+        self._user_checks = user_checks
+
+    @cached_property
+    def draft(self) -> Entry:
+        """The entry as far as it is known before the tests: a failed one, of all images."""
+        settings, connection = self._settings, self._connection
+        entry = Entry(
+            model=self._model(),
+            server=self._server(),
+            tagger=self._tagger(None),
+            verification=Verification(
+                date_utc=_now(),
+                status="failed",
+                failure_reason=NOT_JUDGED,
+                images=self._images(list(connection.samples)),
+            ),
+            notes=settings.notes,
+            environment=environment(connection.facts.listener, settings.environment),
+        )
+        concurrency = None if settings.tagger_command else self._concurrency
+        performance = entry.performance.model_copy(update={"concurrency": concurrency})
+        return redact_fields(entry.model_copy(update={"performance": performance}), connection.redactor)
+
+    def finish(
+        self,
+        collected: Collected,
+        verdict: Verdict,
+        performance: Performance,
+        git: GitState,
+        *,
+        baseline: str | None,
+    ) -> Entry:
+        """The entry of the whole run.
+
+        Args:
+            collected: what the tests handed over.
+            verdict: the judgement, of measurements and comparison together.
+            performance: the figures of the measurements.
+            git: the commit it was made from.
+            baseline: the name of the entry that it was compared with, None without one.
+        """
+        draft, redactor = self.draft, self._connection.redactor
+        parts = {
+            "model": self._seen(draft.model, collected),
+            "tagger": redact_fields(self._tagger(collected), redactor),
+            "verification": redact_fields(self._verification(collected, verdict, git, baseline), redactor),
+            "performance": performance,
+        }
+        return draft.model_copy(update=parts)
+
+    def _model(self) -> ModelRecord:
+        settings, server, facts = self._settings, self._connection.server, self._connection.facts.model
+        origin = settings.origin.model.repo_id if settings.origin else None
+        return ModelRecord(
+            repo_id=settings.model_repo or facts.repo_id or origin,
+            local_path=facts.path,
+            served_model_name=server.model if server else settings.model or "unknown",
+            format=facts.format,
+            quantization=facts.quantization,
+            vision=facts.vision,
+            revision=facts.revision,
+            base_model=facts.base_model,
+            digest=server.identity.digest if server else None,
+        )
+
+    def _seen(self, model: ModelRecord, collected: Collected) -> ModelRecord:
+        """The proof decides whether the model sees, not what server or files say of it."""
+        if collected.vision is None:
+            return model
+        return model.model_copy(update={"vision": collected.vision.seen})
+
+    def _server(self) -> ServerRecord:
+        connection, facts = self._connection, self._connection.facts
+        server, command = connection.server, facts.command
+        identity = server.identity if server else Identity(backend=command.backend or "unknown")
+        listener = facts.listener if isinstance(facts.listener, Listener) else None
+        return ServerRecord(
+            backend=identity.backend,
+            version=identity.version,
+            command=facts.command_text,
+            command_source=facts.source,
+            command_reason=facts.command_reason,
+            port=address(connection.base_url)[1],
+            flags=dict(command.flags),
+            chat_template=command.chat_template or identity.chat_template,
+            context_length=identity.context_length,
+            started_at=listener.started_at if listener else None,
+            working_directory=listener.directory if listener else None,
+            variables=dict(listener.variables) if listener else None,
+            ready_s=None if connection.ready_s is None else round(connection.ready_s, 3),
+        )
+
+    def _tagger(self, collected: Collected | None) -> TaggerRecord:
+        program = self._connection.program
+        return self._served_tagger() if program is None else self._other_tagger(program, collected)
+
+    def _served_tagger(self) -> TaggerRecord:
+        settings, prompts = self._settings, self._settings.prompts
+        return TaggerRecord(
+            command=self._pytest_command(),
+            base_url=self._connection.base_url,
+            models=self._served_models(),
+            max_new_tokens=settings.max_new_tokens,
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            seed=settings.seed,
+            prompts=PromptSet(
+                profile=prompts.profile,
+                system=prompts.system,
+                caption=prompts.caption,
+                keywords=prompts.keywords,
+                description=prompts.description,
+            ),
+            image=ImagePreparation(max_edge=settings.max_edge, format=FORMAT, quality=QUALITY),
+            concurrency=settings.concurrency,
+            stream=settings.stream,
+            extra_body=settings.extra_body or None,
+        )
+
+    def _other_tagger(self, program: str, collected: Collected | None) -> TaggerRecord:
+        """Another tagger: known is only what its command was given, and what it reported."""
+        settings = self._settings
+        given = settings.tagger_command.names if settings.tagger_command else frozenset()
+        models = {
+            stage: name
+            for stage, name in self._served_models().items()
+            if {"model", f"{stage}_model"} & given
+        }
+        evidence = collected.tagger if collected else None
+        reported = reported_models(collected.measurements) if collected else {}
+        return TaggerRecord(
+            command=evidence.command or program if evidence else self._pytest_command(),
+            base_url=self._connection.base_url if "base_url" in given else None,
+            models=models | reported,
+            max_new_tokens=settings.max_new_tokens if "max_new_tokens" in given else None,
+            temperature=settings.temperature if "temperature" in given else None,
+            top_p=settings.top_p if "top_p" in given else None,
+            program=program,
+        )
+
+    def _served_models(self) -> Mapping[Stage, str]:
+        server = self._connection.server
+        return dict(server.models) if server else {}
+
+    def _pytest_command(self) -> str:
+        """The command, redacted argument by argument: one may be a command of its own."""
+        redact = self._connection.redactor.command
+        return shlex.join(["pytest", *(redact(encodable(argument)) for argument in self._invocation)])
+
+    def _verification(
+        self, collected: Collected, verdict: Verdict, git: GitState, baseline: str | None
+    ) -> Verification:
+        success = verdict.standing is Standing.SUCCESS
+        names = collected.image_names
+        tagger_checks = [TAGGER_CHECK] if self._connection.program is not None else []
+        return Verification(
+            date_utc=_now(),
+            git_commit=git.commit,
+            git_dirty=git.dirty,
+            git_reason=git.reason,
+            images_processed=len(names),
+            status="success" if success else "failed",
+            failure_reason=None if success else verdict.reason,
+            images=self._images(names),
+            vision=collected.vision.model_dump(mode="json", exclude={"kind"}) if collected.vision else None,
+            checks=["models", "vision", *tagger_checks, *CHECKS, SAME_WORDS_CHECK, *self._user_checks],
+            from_entry=self._settings.from_entry,
+            baseline=baseline,
+        )
+
+    def _images(self, names: Sequence[str]) -> list[ImageRef]:
+        return [ImageRef(name=name, sha256=self._connection.file_sha256(name)) for name in names]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)

@@ -1,0 +1,33 @@
+"""Keeping the result of a run in the registry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_setups.registry.store import Recorded, Registry, RegistryError, make_slug
+
+if TYPE_CHECKING:
+    from pytest_setups.config.settings import Settings
+    from pytest_setups.run.result import RunResult
+
+
+def record(result: RunResult, settings: Settings) -> Recorded:
+    """Write the entry of a run and its results file.
+
+    Raises:
+        RegistryError: the registry cannot be written, the requested slug is in use, or the user's hooks
+            spoiled the entry.
+    """
+    entry = result.entry
+    if entry is None:
+        message = "this run has no entry"
+        raise LookupError(message)
+    if result.entry_fault is not None:
+        raise RegistryError(result.entry_fault)
+    name, backend = entry.model.served_model_name, entry.server.backend
+    return Registry(settings.registry).add(
+        entry,
+        results="".join(f"{line}\n" for line in result.collected.lines).encode(),
+        slug=settings.slug or make_slug(name, backend),
+        exact=settings.slug is not None,
+    )

@@ -1,0 +1,211 @@
+"""The result of a whole run: built once when the tests are over, frozen, and read by everyone after that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from pytest_setups.registry.entry import Stage
+from pytest_setups.registry.performance import run_performance
+from pytest_setups.registry.repository import GitState
+from pytest_setups.registry.store import RegistryError
+from pytest_setups.regression.baseline import BaselineError
+from pytest_setups.run.verdict import Expected, Standing, Verdict, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_setups.config.settings import Settings
+    from pytest_setups.registry.entry import Entry, Performance
+    from pytest_setups.registry.measurement import Measurement
+    from pytest_setups.registry.store import Recorded
+    from pytest_setups.run.baseline_gate import BaselineComparison, BaselineGate
+    from pytest_setups.run.collector import Collected
+    from pytest_setups.run.connection import Connection
+    from pytest_setups.run.entry_builder import EntryBuilder
+    from pytest_setups.serving.server import Server
+
+NOT_READ: Final = GitState(None, None, "not read: nothing is recorded")
+ModifyEntry = Callable[["Entry"], "Entry"]
+"""What the user's hooks make of the entry; raises RegistryError where they may not."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunHeader:
+    """What is known of a run before its first test.
+
+    Attributes:
+        base_url: where the server answers.
+        server: the server that answered, None where none did.
+        fault: why nothing can be measured, None where it can.
+        images: how many sample images there are.
+        repeat: how many samples are taken of each.
+        concurrency: how many images are worked on at once.
+        program: a tagger that is verified in place of the built-in one.
+    """
+
+    base_url: str
+    server: Server | None
+    fault: str | None
+    images: int
+    repeat: int
+    concurrency: int
+    program: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """The outcome of a whole run; nothing in it holds a secret.
+
+    Attributes:
+        header: what was known before the first test.
+        collected: measurements and evidence of the proofs.
+        performance: the figures of the measurements.
+        verdict: the judgement, of measurements and comparison together.
+        comparison: the run beside its baseline, None without one or where they do not compare.
+        comparison_fault: why it was not compared, None where it was or no baseline was named.
+        incomparable: whether that is for the baseline's sake, which is a mistake of the user's.
+        entry: the entry of the run, None where nobody needs one.
+        entry_fault: why the user's hooks spoiled the entry; it must not be recorded then.
+        recorded: where the registry keeps it, None where nothing is recorded.
+    """
+
+    header: RunHeader
+    collected: Collected
+    performance: Performance
+    verdict: Verdict
+    comparison: BaselineComparison | None = None
+    comparison_fault: str | None = None
+    incomparable: bool = False
+    entry: Entry | None = None
+    entry_fault: str | None = None
+    recorded: Recorded | None = None
+
+    @property
+    def measurements(self) -> Sequence[Measurement]:
+        """The last attempt at each measurement, sorted by image, sample and stage."""
+        return self.collected.measurements
+
+
+@dataclass(frozen=True, slots=True)
+class PytestOutcome:
+    """What pytest says of the session: whether it was cut short, and whether any test failed."""
+
+    interrupted: bool
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ResultBuilder:
+    """Builds the result when the tests are over: judge, finish the entry, compare.
+
+    Attributes:
+        connection: what this process held open.
+        header: what was known before the first test.
+        entries: builds the entry.
+        gate: finds the baseline and compares.
+        modify: the user's last word on the entry.
+    """
+
+    connection: Connection
+    header: RunHeader
+    entries: EntryBuilder
+    gate: BaselineGate
+    modify: ModifyEntry
+
+    def build(
+        self, collected: Collected, outcome: PytestOutcome, read_git: Callable[[], GitState]
+    ) -> RunResult:
+        """The result; ``read_git`` is called only when an entry is going to be recorded."""
+        settings = self.connection.settings
+        performance = run_performance(
+            collected.measurements,
+            concurrency=None if settings.tagger_command else self.header.concurrency,
+            repeat=settings.repeat,
+        )
+        result = RunResult(self.header, collected, performance, self._verdict(collected, outcome))
+        if not _needs_entry(settings, result.verdict):
+            return result
+        git = read_git() if will_record(settings, result.verdict) else NOT_READ
+        result = self._with_entry(result, git)
+        return result if settings.baseline is None else self._with_comparison(result)
+
+    def _verdict(self, collected: Collected, outcome: PytestOutcome) -> Verdict:
+        if outcome.interrupted:
+            return Verdict(Standing.INCOMPLETE, "the run was interrupted")
+        connection = self.connection
+        expected = Expected(
+            measurements=[
+                (sample.name, sample.nth, stage) for sample in connection.samples_in_order for stage in Stage
+            ],
+            file_sha256=connection.file_sha256,
+            has_tagger=connection.settings.tagger_command is not None,
+            has_server=connection.server is not None,
+        )
+        verdict = judge(collected, expected)
+        if verdict.standing is Standing.SUCCESS and outcome.failed:
+            return verdict.failed_because("another test failed")
+        return verdict
+
+    def _with_entry(self, result: RunResult, git: GitState) -> RunResult:
+        entry = self.entries.finish(
+            result.collected, result.verdict, result.performance, git, baseline=self.gate.name
+        )
+        try:
+            return replace(result, entry=self.modify(entry))
+        except RegistryError as error:
+            return replace(result, entry=entry, entry_fault=str(error))
+
+    def _with_comparison(self, result: RunResult) -> RunResult:
+        if result.entry is None or self.connection.server is None or _is_incomplete(result):
+            return replace(result, comparison_fault=result.verdict.reason)
+        if result.entry_fault is not None:
+            return _incomparable(result, result.entry_fault)
+        try:
+            comparison = self.gate.compare(result.entry, result.measurements)
+        except BaselineError as error:
+            return _incomparable(result, str(error))
+        verdict, broken = result.verdict, comparison.comparison.broken
+        if broken:
+            verdict = verdict.failed_because(f"worse than {self.gate.name}: {', '.join(broken)}")
+        entry = _judged_again(result.entry, verdict, self.gate.name)
+        return replace(result, verdict=verdict, comparison=comparison, entry=entry)
+
+
+def will_record(settings: Settings, verdict: Verdict) -> bool:
+    """Whether an entry is going to be written."""
+    if verdict.standing is Standing.FAILED:
+        return settings.record_failed
+    return settings.recording and verdict.standing is Standing.SUCCESS
+
+
+def _needs_entry(settings: Settings, verdict: Verdict) -> bool:
+    return settings.report is not None or settings.baseline is not None or will_record(settings, verdict)
+
+
+def _is_incomplete(result: RunResult) -> bool:
+    return result.verdict.standing is Standing.INCOMPLETE
+
+
+def _incomparable(result: RunResult, reason: str) -> RunResult:
+    verdict = result.verdict.failed_because(reason)
+    entry = _judged_again(result.entry, verdict, None) if result.entry else None
+    return replace(result, verdict=verdict, comparison_fault=reason, incomparable=True, entry=entry)
+
+
+def _judged_again(entry: Entry, verdict: Verdict, baseline: str | None) -> Entry:
+    """The entry with the verdict after the comparison, which needed the rest of the entry."""
+    success = verdict.standing is Standing.SUCCESS
+    changes = {
+        "status": "success" if success else "failed",
+        "failure_reason": None if success else verdict.reason,
+        "baseline": baseline or entry.verification.baseline,
+    }
+    verification = entry.verification.model_copy(update=changes)
+    return entry.model_copy(update={"verification": verification})
+
+
+def keep(result: RunResult, recorded: Recorded) -> RunResult:
+    """The result, with where the registry keeps it."""
+    return replace(result, recorded=recorded)

@@ -1,0 +1,48 @@
+"""The tagger of a run: the built-in one, the user's command, or the user's Python object."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_setups.tagging.command_tagger import Job
+from pytest_setups.tagging.python_tagger import own_tagger
+
+if TYPE_CHECKING:
+    from pytest_setups.config.settings import Settings
+    from pytest_setups.run.host import Host
+    from pytest_setups.serving.server import Server
+    from pytest_setups.tagging.command_tagger import Workplace
+    from pytest_setups.tagging.command_template import Template
+    from pytest_setups.tagging.python_tagger import OwnImages, OwnStages
+
+
+def tagger_job(
+    command: Template, settings: Settings, server: Server, workplace: Workplace, host: Host
+) -> Job:
+    """What the user's command is run with: its placeholders filled in, a folder, a deadline."""
+    values = {f"{stage}_model": name for stage, name in server.models.items()}
+    values |= {"base_url": server.base_url, "model": server.model, **settings.numbers}
+    return Job(
+        command=command.fill(values | workplace.values()),
+        workplace=workplace,
+        timeout_s=settings.tagger_timeout,
+        secrets=(settings.api_key(),),
+        show=host.show,
+    )
+
+
+def python_tagger(settings: Settings, server: Server, host: Host) -> OwnStages | OwnImages | None:
+    """The user's own Python tagger, None without one.
+
+    Its hook is given the settings with the base URL and the models of the server that answered.
+
+    Raises:
+        SettingsError: the user's hook raised.
+        TaggerObjectError: what the hook returned is not a tagger.
+    """
+    models = {f"{stage}_model": name for stage, name in server.models.items()}
+    known = {"base_url": server.base_url, "model": server.model, **models}
+    tagger = host.find_tagger(settings.model_copy(update=known))
+    if tagger is None:
+        return None
+    return own_tagger(tagger, at_once=settings.concurrency, secrets=(settings.api_key(),))

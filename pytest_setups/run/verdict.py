@@ -1,0 +1,134 @@
+"""The verdict on a run: success only when everything was asked, proved and populated."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+from pytest_setups.checks.output_checks import normalised
+from pytest_setups.redaction import one_line
+from pytest_setups.registry.entry import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pytest_setups.registry.measurement import ImageSample, Measurement
+    from pytest_setups.run.collector import Collected, MeasurementKey
+
+SAME_WORDS_CHECK: Final = "same-words"
+MAX_PAIRS_SHOWN: Final = 3
+
+
+class Standing(StrEnum):
+    """Where a run stands: everything proved, something failed, or something missing."""
+
+    SUCCESS = "success"
+    FAILED = "failed"
+    INCOMPLETE = "incomplete"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The judgement of a run; ``reason`` is empty only for a success."""
+
+    standing: Standing
+    reason: str = ""
+
+    def failed_because(self, reason: str) -> Verdict:
+        """This verdict as a failed one, with one more reason."""
+        return Verdict(Standing.FAILED, "; ".join(filter(None, (self.reason, reason))))
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a whole run consists of.
+
+    Attributes:
+        measurements: every image, sample and stage.
+        file_sha256: sha256 (hex) of an image's file by the image's name, None where it cannot be read.
+        has_tagger: whether a tagger command is verified.
+        has_server: whether a server answered.
+    """
+
+    measurements: Sequence[MeasurementKey]
+    file_sha256: Callable[[str], str | None]
+    has_tagger: bool
+    has_server: bool
+
+
+def judge(collected: Collected, expected: Expected) -> Verdict:
+    """Judge a run: success needs the models, the vision proof and every image at every stage."""
+    missing = "; ".join(_missing(collected, expected))
+    if missing:
+        return Verdict(Standing.INCOMPLETE, missing)
+    failures = "; ".join(_failures(collected, expected))
+    return Verdict(Standing.FAILED, failures) if failures else Verdict(Standing.SUCCESS)
+
+
+def _missing(collected: Collected, expected: Expected) -> Iterator[str]:
+    tests: dict[str, object] = {"models": collected.models, "vision": collected.vision}
+    if expected.has_tagger:
+        tests["tagger"] = collected.tagger
+    yield from (f"test_{name} did not run" for name, evidence in tests.items() if evidence is None)
+    measured = {(m.image, m.sample, m.stage) for m in collected.measurements}
+    absent = [key for key in expected.measurements if key not in measured]
+    if absent:
+        counts = Counter(stage for _, _, stage in absent)
+        by_stage = ", ".join(f"{count} {stage}" for stage, count in counts.items())
+        total = len(expected.measurements)
+        yield f"{len(absent)} of {total} measurements are missing ({by_stage})"
+
+
+def _failures(collected: Collected, expected: Expected) -> Iterator[str]:
+    models, vision, tagger = collected.models, collected.vision, collected.tagger
+    if models is not None and not models.passed:
+        yield f"models: {models.reason}"
+    if not expected.has_server:
+        return  # every other test failed for the same reason
+    if vision is not None and not vision.seen:
+        yield f"vision: {vision.reason}"
+    if tagger is not None and tagger.reason is not None:
+        reason = "; ".join(tagger.reason.splitlines())
+        yield f"tagger: {one_line(reason, 1000)}"
+    yield from _unpopulated(collected.measurements)
+    yield from _same_words(collected.measurements, expected.file_sha256)
+
+
+def _unpopulated(measurements: Sequence[Measurement]) -> Iterator[str]:
+    failed = [measurement for measurement in measurements if not measurement.passed]
+    if failed:
+        first, failure = failed[0], failed[0].failures[0]
+        example = f"{first.stage} of {first.image}: {failure.check}: {failure.reason}"
+        yield f"{len(failed)} of {len(measurements)} answers are not populated; {example}"
+
+
+def _same_words(
+    measurements: Sequence[Measurement], file_sha256: Callable[[str], str | None]
+) -> Iterator[str]:
+    """Different pictures that got the same words: a stale or dropped picture (vllm#20261)."""
+    pairs = [
+        f"{first} and {second}"
+        for first, second in _pairs_with_same_words(measurements)
+        if file_sha256(first) != file_sha256(second)
+    ]
+    if pairs:
+        shown = ", ".join(pairs[:MAX_PAIRS_SHOWN])
+        yield f"{SAME_WORDS_CHECK}: different pictures got the same words: {shown}"
+
+
+def _pairs_with_same_words(measurements: Sequence[Measurement]) -> list[tuple[str, str]]:
+    texts: dict[ImageSample, dict[Stage, str]] = defaultdict(dict)
+    for measurement in measurements:
+        key = measurement.image, measurement.sample
+        texts[key][measurement.stage] = normalised(measurement.text or "")
+    groups: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for (image, _), outputs in texts.items():
+        # Captions are short, and two honest ones may agree: together with the keywords they do not.
+        for stages in ((Stage.DESCRIPTION,), (Stage.CAPTION, Stage.KEYWORDS)):
+            words = tuple(outputs.get(stage, "") for stage in stages)
+            if all(words):
+                groups[words].add(image)
+    return sorted({pair for group in groups.values() for pair in pairwise(sorted(group))})
