@@ -49,7 +49,7 @@ def test_checks_of_several_plugins_are_told_apart(run: Run, project: pytest.Pyte
             "return 1 / 0",
             "own:conftest: ZeroDivisionError: division by zero (conftest.py:1 in pytest_setups_check)",
         ),
-        ("return False", "own:conftest: the check returned bool: a reason or None is expected"),
+        ("return False", "own:conftest: the check returned bool: expected a reason or None"),
         ("return 'a' * 10 + '\\x1b[31m' + 'b\\nc'", "own:conftest: aaaaaaaaaab c"),
     ],
 )
@@ -150,7 +150,7 @@ def changing(part: str) -> str:
             "changed verification.results, which the run has proved",
         ),
         (changing("{'status': 'perfect'}"), "returned no valid entry: *verification.status*"),
-        ("def pytest_setups_modify_entry(): return {}", "returned dict: an Entry or None is expected"),
+        ("def pytest_setups_modify_entry(): return {}", "returned dict: expected an Entry or None"),
         (
             "def pytest_setups_modify_entry(): return 1 / 0",
             "ZeroDivisionError: division by zero (conftest.py:1 in *",

@@ -53,21 +53,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Collect the files of a registry that was asked for."""
+    """Collect the files of a requested registry."""
     if file_path.suffix not in {".json", ".jsonl"}:
         return None
     from pytest_setups.plugin import registry_collection
 
-    return registry_collection.file_of(file_path, parent)
+    return registry_collection.collect_file(file_path, parent)
 
 
 def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Collect a registry that was asked for and has no index."""
+    """Collect a requested registry that has no index."""
     if not (path / "entries").exists():
         return None
     from pytest_setups.plugin import registry_collection
 
-    return registry_collection.folder_of(path, parent)
+    return registry_collection.collect_folder(path, parent)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def pytest_setups_tagger(config: pytest.Config, settings: Settings) -> StageTagger | ImageTagger | None:
     """The tagger to verify in place of the built-in one, or None.
 
-    Called once in each process (with ``-n N`` in each worker and in the one that reports) when the
-    server has answered: ``settings`` holds its base URL and models. ``--setup-tagger-command`` goes
-    before it. With ``--setup-concurrency N`` the tagger is called from N threads at once.
+    Called once in each process (with ``-n N`` in each worker and in the controller) when the
+    server has answered: ``settings`` holds its base URL and models. ``--setup-tagger-command`` takes
+    precedence. With ``--setup-concurrency N`` the tagger is called from N threads at once.
     """
 
 
@@ -28,14 +28,15 @@ def pytest_setups_tagger(config: pytest.Config, settings: Settings) -> StageTagg
 def pytest_setups_check(stage: Stage, output: Output, image: Sample) -> str | None:
     """Why this output does not count as populated, in a line, or None.
 
-    Called for every output that came, after the built-in checks; the failure is told as ``own:<plugin>``.
+    Called for every output, after the built-in checks; the failure's check is named ``own:<plugin>``.
     """
 
 
 @pytest.hookspec
 def pytest_setups_modify_entry(config: pytest.Config, entry: Entry) -> Entry | None:
-    """The entry as it is to be written, changed (``entry.model_copy(update=...)``), or None to leave it.
+    """The entry with changes (``entry.model_copy(update=...)``), or None to leave it as it is.
 
-    Each plugin is given what the one before it returned. What was proved stays: the results, the
-    images, the evidence, and a failure.
+    Called once, when the tests are over and before the run is compared with a baseline: a baseline's
+    entry went through the same hook. Each plugin is given what the one before it returned. What was
+    proved cannot be changed: the results, the images, the evidence, a failure.
     """

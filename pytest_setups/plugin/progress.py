@@ -1,7 +1,7 @@
-"""A line on long runs: images done, rate, and time left; on a terminal only, and gone at the end.
+"""A progress line on a terminal: images done, images per second, and time left; removed at the end.
 
-It stands below what pytest writes and is drawn only between pytest's own writes, with the cursor put
-back to where pytest left it. So it takes no part in pytest's own progress, and leaves nothing behind.
+The line is drawn below what pytest writes, only between pytest's own writes, and the cursor is put back to
+where pytest left it. So it does not disturb pytest's own progress, and nothing of it remains.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
 STAGE_TEST: Final = re.compile(r"setup::test_(?:caption|keywords|description)\[(?P<image>.*)\]", re.DOTALL)
-# Control sequences of the VT100, which every terminal has: ECMA-48 and DEC's own.
+# Control sequences that every terminal emulator knows: ECMA-48, and DEC's ESC 7 and ESC 8 (VT100), which
+# save and restore the cursor.
 _BELOW: Final = "\x1bD\x1b[A\x1b7\x1b[B\r"
 _BACK: Final = "\x1b8"
 _ERASE: Final = "\x1b[J"
@@ -30,7 +31,7 @@ _HOUR: Final = 3600
 
 @dataclass(slots=True)
 class Progress:
-    """How far a run is; ``started`` is in seconds of ``time.perf_counter``."""
+    """How much of a run is done; ``started`` is a reading of ``time.perf_counter`` in seconds."""
 
     total: int = 0
     started: float | None = None
@@ -38,17 +39,17 @@ class Progress:
     _finished: set[str] = field(default_factory=set)
 
     def plan(self, nodeids: Iterable[str]) -> None:
-        """Take the tests that will run, the same however often they are told."""
+        """Take the tests that will run; every worker of xdist announces the same ones."""
         self._left = Counter(found["image"] for found in map(STAGE_TEST.fullmatch, nodeids) if found)
         self.total = len(self._left)
 
     def start(self, nodeid: str) -> None:
-        """A test starts; the clock runs from the first of an image."""
+        """A test starts; the clock starts with the first test of an image."""
         if self.started is None and STAGE_TEST.fullmatch(nodeid):
             self.started = time.perf_counter()
 
     def finish(self, nodeid: str) -> None:
-        """A test is over; one that is run again counts once."""
+        """A test is over; a rerun counts once."""
         found = STAGE_TEST.fullmatch(nodeid)
         if found is None or nodeid in self._finished:
             return
@@ -59,7 +60,7 @@ class Progress:
             del self._left[image]
 
     def line(self, now: float) -> str | None:
-        """The line at this time, None where there is nothing to tell."""
+        """The line at this time, None before the first image and after the last."""
         total, done = self.total, self.total - len(self._left)
         if self.started is None or done == total:
             return None
@@ -115,22 +116,22 @@ class ProgressLine:
 
     @pytest.hookimpl(optionalhook=True, tryfirst=True)
     def pytest_testnodedown(self) -> None:
-        """Make room for what xdist says of a worker."""
+        """Erase the line before xdist writes about a worker."""
         self._erase()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self) -> None:
-        """Make room for what pytest says of the interruption."""
+        """Erase the line before pytest reports the interruption."""
         self._erase()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_internalerror(self) -> None:
-        """Make room for what pytest says of the error."""
+        """Erase the line before pytest reports the error."""
         self._erase()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self) -> Generator[None]:
-        """Leave nothing behind."""
+        """Erase the line for good."""
         self._erase()
         return (yield)
 
@@ -152,10 +153,10 @@ class ProgressLine:
 
 
 def wanted(config: pytest.Config, file: TextIO) -> bool:
-    """Whether a line can be drawn there, and nobody asked for quiet.
+    """Whether the line can be drawn there, and the user did not ask for quiet.
 
-    With ``-s`` and ``--pdb`` others write at any time; ``console_output_style = classic`` is how pytest
-    itself is told to show no progress.
+    With ``-s`` and ``--pdb`` other code writes at any time; ``console_output_style = classic`` switches off
+    pytest's own progress.
     """
     return (
         file.isatty()
@@ -170,7 +171,7 @@ def wanted(config: pytest.Config, file: TextIO) -> bool:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them, in two units at most."""
+    """A duration in words, in at most two units."""
     whole = max(round(seconds), 1)
     if whole < _MINUTE:
         return f"{whole} s"

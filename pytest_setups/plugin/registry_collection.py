@@ -1,7 +1,7 @@
-"""The registry as tests: `pytest registry/` checks every entry, results file and the index.
+"""The registry as tests: `pytest registry/` checks every entry, every results file and the index.
 
-Only the given paths, or the ini key ``setup_collect_registry``, bring a registry in; what reads it is
-imported when the first check runs.
+A registry is collected only when its path is given, or with the ini key ``setup_collect_registry``. The
+modules that read it are imported when the first check runs.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 INDEX: Final = "index.json"
 ENTRIES: Final = "entries"
 RESULTS: Final = "results"
-_ASKED: Final = pytest.StashKey[dict[Path, bool]]()
+_REQUESTED: Final = pytest.StashKey[dict[Path, bool]]()
 _HISTORIES: Final = pytest.StashKey[dict[Path, "EntryHistory"]]()
 _NAMED: Final = pytest.StashKey[dict[Path, set[str]]]()
 
 
-class Faulty(Exception):  # noqa: N818  # not an error of ours: what a check found
-    """A check found faults; ``args`` holds one line each."""
+class RegistryFaultsError(Exception):
+    """The faults that a check found; ``args`` holds one line each."""
 
 
-def file_of(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """The collector of a file, when it is part of a registry that was asked for."""
-    if path.name == INDEX and _is_asked(path.parent, parent.config):
+def collect_file(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """The collector of a file, None unless it is part of a requested registry."""
+    if path.name == INDEX and _is_requested(path.parent, parent.config):
         return IndexFile.from_parent(parent, path=path)
-    if not _is_asked(path.parent.parent, parent.config):
+    if not _is_requested(path.parent.parent, parent.config):
         return None
     if path.parent.name == ENTRIES and path.suffix == ".json":
         return EntryFile.from_parent(parent, path=path)
@@ -49,19 +49,19 @@ def file_of(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     return None
 
 
-def folder_of(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """The collector of a registry's folder whose index is missing, which must be told."""
+def collect_folder(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """The collector of a registry's folder whose index is missing: without it nothing would report that."""
     missing = not (path / INDEX).exists() and not (path / "__init__.py").exists()
-    return (
-        RegistryFolder.from_parent(parent, path=path) if missing and _is_asked(path, parent.config) else None
-    )
+    if not missing or not _is_requested(path, parent.config):
+        return None
+    return RegistryFolder.from_parent(parent, path=path)
 
 
-def _is_asked(root: Path, config: pytest.Config) -> bool:
-    known = config.stash.setdefault(_ASKED, {})
+def _is_requested(root: Path, config: pytest.Config) -> bool:
+    known = config.stash.setdefault(_REQUESTED, {})
     if root not in known:
-        asked = _is_given(root, config) or options.switched_on(config, "collect-registry")
-        known[root] = asked and _is_registry(root)
+        requested = _is_given(root, config) or options.switched_on(config, "collect-registry")
+        known[root] = requested and _is_registry(root)
     return known[root]
 
 
@@ -72,7 +72,7 @@ def _is_given(root: Path, config: pytest.Config) -> bool:
 
 
 def _is_registry(root: Path) -> bool:
-    """Whether the folder is a registry, and not something else of that name."""
+    """Whether the folder is a registry: a project may have another folder of that name."""
     if next((root / ENTRIES).glob("*.json"), None) is not None:
         return True
     try:
@@ -96,21 +96,21 @@ class IndexFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """One item for each check."""
-        yield Check.of(self, self.path.parent, index)
-        yield Check.of(self, self.path.parent, unchanged)
+        yield RegistryCheck.of(self, self.path.parent, index)
+        yield RegistryCheck.of(self, self.path.parent, unchanged)
 
 
 class EntryFile(pytest.File):
     """An entry."""
 
     def collect(self) -> Iterator[pytest.Item]:
-        """One item for each check; a file that is not named like an entry gets no further than that."""
+        """One item for each check; a file whose name is not a slug gets only the first."""
         from pytest_setups.registry.store import SLUG
 
-        more = (paths,) if options.switched_on(self.config, "check-paths") else ()
+        optional = (paths,) if options.switched_on(self.config, "check-paths") else ()
         is_named = SLUG.fullmatch(self.path.stem) is not None
-        checks = (schema, results, unchanged, *more) if is_named else (schema,)
-        yield from (Check.of(self, self.path.parent.parent, check) for check in checks)
+        checks = (schema, results, unchanged, *optional) if is_named else (schema,)
+        yield from (RegistryCheck.of(self, self.path.parent.parent, check) for check in checks)
 
 
 class ResultsFile(pytest.File):
@@ -118,21 +118,23 @@ class ResultsFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """One item."""
-        yield Check.of(self, self.path.parent.parent, named)
+        yield RegistryCheck.of(self, self.path.parent.parent, named)
 
 
-class Check(pytest.Item):
+class RegistryCheck(pytest.Item):
     """One check of one file."""
 
-    def __init__(self, *, root: Path, check: Callable[[Check], list[str]], **kwargs: Any) -> None:
+    def __init__(self, *, root: Path, check: Callable[[RegistryCheck], list[str]], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.root = root
         self._check = check
 
     @classmethod
-    def of(cls, parent: pytest.File, root: Path, check: Callable[[Check], list[str]]) -> Check:
+    def of(
+        cls, parent: pytest.File, root: Path, check: Callable[[RegistryCheck], list[str]]
+    ) -> RegistryCheck:
         """The item of a check, which is named after its function."""
-        item: Check = cls.from_parent(parent, name=check.__name__, root=root, check=check)
+        item: RegistryCheck = cls.from_parent(parent, name=check.__name__, root=root, check=check)
         return item
 
     @property
@@ -143,35 +145,35 @@ class Check(pytest.Item):
         return Registry(self.root)
 
     def runtest(self) -> None:
-        """Fail with what the check finds."""
-        found = self._check(self)
-        if found:
-            raise Faulty(*found)
+        """Fail with the faults that the check finds."""
+        faults = self._check(self)
+        if faults:
+            raise RegistryFaultsError(*faults)
 
     def repr_failure(self, excinfo: ExceptionInfo[BaseException]) -> str | TerminalRepr:  # type: ignore[override]
-        """One line a fault, after the name of the file."""
+        """One line for each fault, after the name of the file."""
         from pytest_setups.registry.parsing import EntryError
         from pytest_setups.registry.store import RegistryError
 
-        if isinstance(excinfo.value, Faulty | EntryError | RegistryError):
+        if isinstance(excinfo.value, RegistryFaultsError | EntryError | RegistryError):
             file = one_line(os.path.relpath(self.path, self.config.invocation_params.dir))
             return "\n".join(f"{file}: {fault}" for fault in excinfo.value.args)
         return super().repr_failure(excinfo)
 
     def reportinfo(self) -> tuple[Path, None, str]:
-        """Where the check stands in reports."""
+        """The location that reports show."""
         return self.path, None, self.name
 
 
-def schema(item: Check) -> list[str]:
-    """The entry is one that the models can read."""
+def schema(item: RegistryCheck) -> list[str]:
+    """The entry can be read."""
     from pytest_setups.registry.validate import schema_faults
 
     return schema_faults(item.registry, item.path.name)
 
 
-def results(item: Check) -> list[str]:
-    """The results file is there, whole, and agrees with the entry."""
+def results(item: RegistryCheck) -> list[str]:
+    """The results file exists, is whole, and agrees with the entry."""
     from pytest_setups.registry.results import results_faults
 
     entry = _entry(item)
@@ -180,8 +182,8 @@ def results(item: Check) -> list[str]:
     return results_faults(item.root, entry)
 
 
-def paths(item: Check) -> list[str]:
-    """The local paths that the entry names are on this machine."""
+def paths(item: RegistryCheck) -> list[str]:
+    """The local paths that the entry names exist on this machine."""
     from pytest_setups.registry.local_paths import local_paths, missing_paths
 
     entry = _entry(item)
@@ -190,14 +192,14 @@ def paths(item: Check) -> list[str]:
     return missing_paths(entry)
 
 
-def index(item: Check) -> list[str]:
+def index(item: RegistryCheck) -> list[str]:
     """The rows of the index agree with the entries."""
     from pytest_setups.registry.validate import index_faults
 
     return index_faults(item.registry, item.registry.rows().rows)
 
 
-def named(item: Check) -> list[str]:
+def named(item: RegistryCheck) -> list[str]:
     """An entry names the results file."""
     from pytest_setups.registry.validate import UNCLAIMED, named_results
 
@@ -207,22 +209,22 @@ def named(item: Check) -> list[str]:
     return [] if item.path.name in known[item.root] else [UNCLAIMED]
 
 
-def unchanged(item: Check) -> list[str]:
-    """Git knows of no edit since the commit that added the entry; for the index, of no entry that is gone."""
+def unchanged(item: RegistryCheck) -> list[str]:
+    """Git knows of no edit since the commit that added the entry; for the index, of no missing entry."""
     history = _history(item)
     if item.path.name == INDEX:
-        gone = {name for name in history.faults if not (item.root / ENTRIES / name).exists()}
-        found = [f"{ENTRIES}/{name}: {history.faults[name]}" for name in sorted(gone)]
+        missing = {name for name in history.faults if not (item.root / ENTRIES / name).exists()}
+        faults = [f"{ENTRIES}/{name}: {history.faults[name]}" for name in sorted(missing)]
     else:
-        found = [history.faults[item.path.name]] if item.path.name in history.faults else []
-    if not found and history.reason:
+        faults = [history.faults[item.path.name]] if item.path.name in history.faults else []
+    if not faults and history.reason:
         pytest.skip(f"whether entries were edited: {history.reason}")
-    if not found and item.path.name != INDEX and item.path.name not in history.committed:
+    if not faults and item.path.name != INDEX and item.path.name not in history.committed:
         pytest.skip("not committed yet: there is nothing to compare with")
-    return found
+    return faults
 
 
-def _entry(item: Check) -> Entry:
+def _entry(item: RegistryCheck) -> Entry:
     from pytest_setups.registry.parsing import EntryError
     from pytest_setups.registry.store import RegistryError
 
@@ -232,7 +234,7 @@ def _entry(item: Check) -> Entry:
         pytest.skip("the entry cannot be read: see ::schema")
 
 
-def _history(item: Check) -> EntryHistory:
+def _history(item: RegistryCheck) -> EntryHistory:
     from pytest_setups.registry.history import entry_history
 
     known = item.config.stash.setdefault(_HISTORIES, {})

@@ -1,4 +1,4 @@
-"""What users plug in through hooks: their tagger, their checks, and the last word on the entry."""
+"""What users add through hooks: their tagger, their checks, and their changes to the entry."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ PROVED: Final = ("date_utc", "images_processed", "images", "vision", "checks", "
 
 
 class ModifiedEntryError(RegistryError):
-    """An entry that a user's hook may not make of the run's; the message says which part."""
+    """A change to the entry that a user's hook must not make; the message names the part."""
 
 
 @dataclass(frozen=True, slots=True)
-class Hooked:
+class HookImplementation:
     """One plugin's implementation of a hook."""
 
     plugin: str
     call: Callable[..., list[object]]
 
 
-def implementations(config: pytest.Config, hook: str) -> Iterator[Hooked]:
-    """The implementations of a hook, one by one, in the order in which plugins were registered."""
+def implementations(config: pytest.Config, hook: str) -> Iterator[HookImplementation]:
+    """The implementations of a hook, each callable for itself, in the order of registration."""
     manager = config.pluginmanager
-    plugins = [found.plugin for found in getattr(manager.hook, hook).get_hookimpls()]
+    plugins = [hook_impl.plugin for hook_impl in getattr(manager.hook, hook).get_hookimpls()]
     for plugin in plugins:
         others = [other for other in plugins if other is not plugin]
-        yield Hooked(_name(config, plugin), manager.subset_hook_caller(hook, others))
+        yield HookImplementation(_name(config, plugin), manager.subset_hook_caller(hook, others))
 
 
 def find_tagger(config: pytest.Config, settings: Settings) -> object | None:
@@ -52,34 +52,34 @@ def find_tagger(config: pytest.Config, settings: Settings) -> object | None:
         SettingsError: the hook raised; the message says what and where.
     """
     try:
-        found: object | None = config.hook.pytest_setups_tagger(config=config, settings=settings)
+        tagger: object | None = config.hook.pytest_setups_tagger(config=config, settings=settings)
     except Exception as error:
         message = f"pytest_setups_tagger: {told(error)}"
         raise SettingsError(message) from None
-    return found
+    return tagger
 
 
 class UserChecks:
     """The checks of a user's plugins."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self._hooked = list(implementations(config, "pytest_setups_check"))
+        self._implementations = list(implementations(config, "pytest_setups_check"))
 
     @property
     def names(self) -> list[str]:
         """The names of the checks, as failures carry them."""
-        return [f"own:{hooked.plugin}" for hooked in self._hooked]
+        return [f"own:{implementation.plugin}" for implementation in self._implementations]
 
     def judge(self, outcome: Outcome) -> Outcome:
-        """The outcome with the failures that the user's checks found in its output."""
-        if outcome.output is None or not self._hooked:
+        """The outcome with the failures that the user's checks report."""
+        if outcome.output is None or not self._implementations:
             return outcome
-        found = [
+        failures = [
             Failure(name, reason)
-            for name, hooked in zip(self.names, self._hooked, strict=True)
-            for reason in _reasons(hooked, outcome)
+            for name, implementation in zip(self.names, self._implementations, strict=True)
+            for reason in _reasons(implementation, outcome)
         ]
-        return replace(outcome, failures=(*outcome.failures, *found))
+        return replace(outcome, failures=(*outcome.failures, *failures))
 
 
 def has_entry_hooks(config: pytest.Config) -> bool:
@@ -88,15 +88,15 @@ def has_entry_hooks(config: pytest.Config) -> bool:
 
 
 def modified(config: pytest.Config, entry: Entry) -> Entry:
-    """The entry after each plugin had its word.
+    """The entry after the changes of every plugin.
 
     Raises:
         ModifiedEntryError: a hook raised, returned no entry, or changed what was proved.
     """
-    for hooked in implementations(config, "pytest_setups_modify_entry"):
-        where = f"pytest_setups_modify_entry of {hooked.plugin}"
+    for implementation in implementations(config, "pytest_setups_modify_entry"):
+        where = f"pytest_setups_modify_entry of {implementation.plugin}"
         try:
-            returned = _only(hooked.call(config=config, entry=entry.model_copy(deep=True)))
+            returned = _first(implementation.call(config=config, entry=entry.model_copy(deep=True)))
         except Exception as error:
             message = f"{where}: {told(error)}"
             raise ModifiedEntryError(message) from None
@@ -105,26 +105,26 @@ def modified(config: pytest.Config, entry: Entry) -> Entry:
     return entry
 
 
-def _reasons(hooked: Hooked, outcome: Outcome) -> Iterator[str]:
+def _reasons(implementation: HookImplementation, outcome: Outcome) -> Iterator[str]:
     try:
-        reason = _only(hooked.call(stage=outcome.stage, output=outcome.output, image=outcome.sample))
+        reason = _first(implementation.call(stage=outcome.stage, output=outcome.output, image=outcome.sample))
     except Exception as error:
         yield told(error)
         return
     if isinstance(reason, str):
-        yield one_line(redact(reason)) or "(no reason was given)"
+        yield one_line(redact(reason)) or "(no reason given)"
     elif reason is not None:
-        yield f"the check returned {type(reason).__name__}: a reason or None is expected"
+        yield f"the check returned {type(reason).__name__}: expected a reason or None"
 
 
 def _checked(where: str, before: Entry, returned: object) -> Entry:
     if not isinstance(returned, Entry):
-        message = f"{where} returned {type(returned).__name__}: an Entry or None is expected"
+        message = f"{where} returned {type(returned).__name__}: expected an Entry or None"
         raise ModifiedEntryError(message)
     try:
         after = Entry.from_document(returned.model_dump(mode="json", warnings=False))
     except ValueError as error:
-        message = f"{where} returned no valid entry: {one_line(str(error))}"
+        message = f"{where} returned an invalid entry: {one_line(str(error))}"
         raise ModifiedEntryError(message) from None
     changed = _changed(before, after)
     if changed is not None:
@@ -146,7 +146,7 @@ def _changed(before: Entry, after: Entry) -> str | None:
     return None
 
 
-def _only(results: list[object]) -> object | None:
+def _first(results: list[object]) -> object | None:
     return results[0] if results else None
 
 

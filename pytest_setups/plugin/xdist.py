@@ -8,10 +8,11 @@ from xdist.scheduler import LoadScopeScheduling
 
 
 class ImageScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Hands out the suite's tests image by image, and every other test by itself.
+    """Assigns the suite's tests to workers image by image, and every other test on its own.
 
-    After a crash it behaves as xdist's default does: the test that crashed is not run again, and what
-    was left for its worker goes to the others.
+    LoadScopeScheduling runs a test that crashed its worker again, which may crash every worker in turn.
+    Here, as with xdist's default scheduler, it counts as failed, and the rest of its worker's tests go to
+    the others.
     """
 
     def remove_node(self, node: Any) -> str | None:
@@ -28,9 +29,9 @@ class ImageScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has n
         return str(crashed)
 
     def _reschedule(self, node: Any) -> None:
-        """Give a worker more; it keeps its last test until it has another or knows that none follows."""
+        """Assign more tests to a worker, which runs its last one only when it knows what follows."""
         if node not in self.registered_collections:
-            return  # it replaces one that crashed, and has yet to say what it collected
+            return  # a replacement for a crashed worker, which has not reported its collection yet
         super()._reschedule(node)
         while self.workqueue and not node.shutting_down and self._pending_of(self.assigned_work[node]) <= 1:
             self._assign_work_unit(node)
