@@ -1,4 +1,4 @@
-"""A comparison with a baseline, as lines and cells for every place that tells it."""
+"""A comparison with a baseline, as lines and cells for every reporter that shows it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ MOST_CHANGES: Final = 12
 VERBS: Final = {
     Finding.BREACH: "breaks {}",
     Finding.NOT_PROVED: "exceeds {} within the noise",
-    Finding.NOISE_UNKNOWN: "exceeds {}, and one image tells nothing of the noise: compare two or more",
+    Finding.NOISE_UNKNOWN: "exceeds {}, but noise cannot be estimated from one image: compare two or more",
 }
+
+_NO_CHANGE: Final = ("", "", "")
 
 
 def rows(comparison: Comparison) -> Iterator[list[str]]:
@@ -29,16 +31,10 @@ def rows(comparison: Comparison) -> Iterator[list[str]]:
     for stage in comparison.populated:
         if stage.total:
             counts = [f"{stage.before}/{stage.total}", f"{stage.after}/{stage.total}"]
-            yield [
-                f"{stage.stage} populated",
-                *counts,
-                "",
-                "",
-                "",
-                Finding.BREACH if stage.lost else Finding.OK,
-            ]
+            finding = Finding.BREACH if stage.lost else Finding.OK
+            yield [f"{stage.stage} populated", *counts, *_NO_CHANGE, finding]
     for row in comparison.rows:
-        bounds = ", ".join(one.bound.partition(":")[2] for one in row.judged)
+        bounds = ", ".join(judged.bound.partition(":")[2] for judged in row.judged)
         yield [row.name, figure(row.before), figure(row.after), *_changed(row), bounds, row.finding or ""]
 
 
@@ -55,13 +51,14 @@ def breaches(comparison: Comparison) -> Iterator[str]:
             counts = f"{stage.after} of {stage.total} answers are populated, {stage.before} were"
             yield f"regression: {stage.stage}: {counts}; lost: {lost}"
     for row in comparison.rows:
-        yield from (f"regression: {_told(row, one)}" for one in row.judged if one.finding in FATAL)
+        fatal = [judged for judged in row.judged if judged.finding in FATAL]
+        yield from (f"regression: {_sentence(row, judged)}" for judged in fatal)
     for bound in comparison.unmeasured:
-        yield f"regression: {bound} cannot be judged: no figure of it was measured on both sides"
+        yield f"regression: {bound} cannot be judged: its figure was not measured in both runs"
 
 
 def good_lines(baseline: Baseline, after: Entry, comparison: Comparison) -> Iterator[str]:
-    """What it was compared with, what changed around it, and what exceeds a bound without proof."""
+    """The baseline, what else changed, and what exceeds a bound without proof."""
     yield headline(baseline, comparison)
     yield from (f"changed: {change}" for change in changes(baseline.entry, after))
     if comparison.untimed:
@@ -71,33 +68,32 @@ def good_lines(baseline: Baseline, after: Entry, comparison: Comparison) -> Iter
 
 def table(comparison: Comparison) -> Iterator[str]:
     """The rows as aligned lines, after a heading."""
-    found = [list(COLUMNS), *rows(comparison)]
-    widths = [max(len(line[column]) for line in found) for column in range(len(COLUMNS))]
-    for first, *rest in found:
+    lines = [list(COLUMNS), *rows(comparison)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
+    for first, *rest in lines:
         cells = (f"{cell:>{width + 2}}" for cell, width in zip(rest, widths[1:], strict=True))
         yield f"{first:<{widths[0]}}{''.join(cells)}".rstrip()
 
 
 def unproved(comparison: Comparison) -> Iterator[str]:
-    """A line for each bound that is exceeded, but not by more than the noise."""
+    """A line for each bound that is exceeded by less than the noise."""
     for row in comparison.rows:
-        yield from (
-            f"not proved: {_told(row, one)}" for one in row.judged if one.finding is Finding.NOT_PROVED
-        )
+        not_proved = [judged for judged in row.judged if judged.finding is Finding.NOT_PROVED]
+        yield from (f"not proved: {_sentence(row, judged)}" for judged in not_proved)
 
 
 def changes(before: Entry, after: Entry) -> list[str]:
-    """What changed around two runs of one setup: versions, hardware, and what was allowed to differ."""
-    found = [
+    """What else changed between two runs of one setup: versions, hardware, allowed differences."""
+    lines = [
         f"{difference.name}: {shown(difference.a)} -> {shown(difference.b)}"
         for difference in compare_entries(before, after).differences
     ]
-    more = len(found) - MOST_CHANGES
-    return found if more <= 0 else [*found[:MOST_CHANGES], f"and {more} more: `pytest-setups diff`"]
+    more = len(lines) - MOST_CHANGES
+    return lines if more <= 0 else [*lines[:MOST_CHANGES], f"and {more} more: `pytest-setups diff`"]
 
 
 def headline(baseline: Baseline, comparison: Comparison) -> str:
-    """Which baseline it is, and how much was compared."""
+    """Which baseline it was, and how much was compared."""
     before = baseline.entry
     version = one_line(f"{before.server.backend} {before.server.version or ''}".strip(), 60)
     samples = f" x {comparison.samples} samples" if comparison.samples > 1 else ""
@@ -108,7 +104,7 @@ def headline(baseline: Baseline, comparison: Comparison) -> str:
 
 
 def figure(value: float | None) -> str:
-    """A figure with three decimals, large ones with one."""
+    """A figure with three decimals, or one decimal from 100 up."""
     if value is None:
         return "-"
     return f"{value:.1f}" if abs(value) >= 100 else f"{value:.3f}"
@@ -122,13 +118,16 @@ def _changed(row: FigureComparison) -> tuple[str, str]:
     return change, f"{low}..{high}"
 
 
-def _told(row: FigureComparison, judged: JudgedBound) -> str:
+def _sentence(row: FigureComparison, judged: JudgedBound) -> str:
     if judged.finding is Finding.NOT_COMPARABLE:
-        return f"{row.name}: {judged.bound} cannot be judged: the two were not timed alike"
-    change, sure = _changed(row)
+        return (
+            f"{row.name}: {judged.bound} cannot be judged: the two runs were timed under different conditions"
+        )
+    change, interval = _changed(row)
     unit = f" {row.unit}" if row.unit else ""
     values = (
         f"{figure(row.before)} -> {figure(row.after)}{unit}" if row.before is not None else figure(row.after)
     )
-    told = ", ".join(filter(None, (change, sure)))
-    return f"{row.name} {values}{f' ({told})' if told else ''} {VERBS[judged.finding].format(judged.bound)}"
+    details = ", ".join(filter(None, (change, interval)))
+    change_shown = f" ({details})" if details else ""
+    return f"{row.name} {values}{change_shown} {VERBS[judged.finding].format(judged.bound)}"

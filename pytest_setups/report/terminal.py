@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.performance import by_stage, image_performance, image_seconds, stage_performance
-from pytest_setups.report import comparison_text
+from pytest_setups.report import comparison_text, formatting
 from pytest_setups.report.reporter import Level
 
 if TYPE_CHECKING:
@@ -65,9 +65,9 @@ def header(run: RunHeader) -> str:
 
 
 def table(measurements: Sequence[Measurement]) -> Iterator[str]:
-    """A line a stage: outputs that came, failed, latencies in seconds, output tokens per second.
+    """One line for each stage: answers, failures, latencies in seconds, output tokens per second.
 
-    The last line is of whole images. What was not measured is ``-``.
+    The last line is for whole images. A figure that was not measured is ``-``.
     """
     yield _line(COLUMNS)
     yield from map(_line, rows(measurements))
@@ -77,29 +77,14 @@ def rows(measurements: Sequence[Measurement]) -> Iterator[list[str]]:
     """The cells of each line of the table."""
     grouped = by_stage(measurements)
     for stage in Stage:
-        found = grouped.get(stage, [])
-        figures = stage_performance(found)
-        failed = sum(not measurement.passed for measurement in found)
-        seconds = (figures.mean_s, figures.p50_s, figures.p95_s, figures.max_s, figures.ttft_p50_s)
-        rate = figures.output_tokens_per_s
-        came = sum(measurement.text is not None for measurement in found)
-        cells = [stage.value, str(came), str(failed), *map(_seconds, seconds)]
-        yield [*cells, "-" if rate is None else f"{rate:.1f}"]
+        yield _stage_cells(stage, grouped.get(stage, []))
     yield _image_cells(measurements)
 
 
 def tagger(evidence: TaggerEvidence) -> str:
-    """How an external tagger's command went, and where its log is."""
+    """How long a tagger command took, and where its log is."""
     took = "was not run" if evidence.seconds is None else f"took {evidence.seconds:.1f} s"
     return f"tagger: the command {took}; log: {evidence.log or 'none'}"
-
-
-def _image_cells(measurements: Sequence[Measurement]) -> list[str]:
-    came = {(m.image, m.sample) for m in measurements if m.text is not None}
-    failed = {(m.image, m.sample) for m in measurements if not m.passed}
-    figures = image_performance(image_seconds(measurements))
-    seconds = (figures.mean_s, figures.p50_s, figures.p95_s, figures.max_s)
-    return ["image", str(len(came)), str(len(failed)), *map(_seconds, seconds), "-", "-"]
 
 
 def slowest(measurements: Sequence[Measurement]) -> str | None:
@@ -107,14 +92,27 @@ def slowest(measurements: Sequence[Measurement]) -> str | None:
     seconds = image_seconds(measurements)
     if not seconds:
         return None
-    slowest = max(seconds, key=lambda image: seconds[image])
-    return f"slowest image: {one_line(slowest[0], 120)} ({seconds[slowest]:.3f} s)"
+    image = max(seconds, key=lambda key: seconds[key])
+    return f"slowest image: {one_line(image[0], 120)} ({seconds[image]:.3f} s)"
+
+
+def _stage_cells(stage: Stage, measurements: Sequence[Measurement]) -> list[str]:
+    figures = stage_performance(measurements)
+    answered = sum(measurement.text is not None for measurement in measurements)
+    failed = sum(not measurement.passed for measurement in measurements)
+    latencies = (figures.mean_s, figures.p50_s, figures.p95_s, figures.max_s, figures.ttft_p50_s)
+    cells = [stage.value, str(answered), str(failed), *map(formatting.seconds, latencies)]
+    return [*cells, formatting.rate(figures.output_tokens_per_s)]
+
+
+def _image_cells(measurements: Sequence[Measurement]) -> list[str]:
+    answered = {(m.image, m.sample) for m in measurements if m.text is not None}
+    failed = {(m.image, m.sample) for m in measurements if not m.passed}
+    figures = image_performance(image_seconds(measurements))
+    latencies = (figures.mean_s, figures.p50_s, figures.p95_s, figures.max_s)
+    return ["image", str(len(answered)), str(len(failed)), *map(formatting.seconds, latencies), "-", "-"]
 
 
 def _line(cells: Sequence[str]) -> str:
     first, *rest = cells
     return f"{first:<12}" + "".join(f"{cell:>9}" for cell in rest)
-
-
-def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
