@@ -47,6 +47,12 @@ def test_the_example_of_schema_1_0() -> None:
         "docker run -p 8000:8000 vllm/vllm-openai:v1 --model org/m --max-model-len 4096 --enforce-eager",
         "conda run -n serving --no-capture-output vllm serve org/m --max-model-len 4096 --enforce-eager",
         "uvx --from vllm vllm serve org/m --max-model-len 4096 --enforce-eager &> log &",
+        "if [ -d venv ]; then vllm serve org/m --max-model-len 4096 --enforce-eager; fi",
+        "while true; do vllm serve org/m --max-model-len 4096 --enforce-eager; sleep 1; done",
+        "cat > c <<'END'\nport: 1 # don't\nEND\nvllm serve org/m --max-model-len 4096 --enforce-eager",
+        "serve() { exec vllm serve org/m --max-model-len 4096 --enforce-eager; }; serve",
+        "vllm serve org/m --max-model-len 4096 --enforce-eager > $(date +\"$(cat 'the format')\").log",
+        "(cd /srv; vllm serve org/m > log --max-model-len 4096 --enforce-eager) 2>&1 | tee -a log \\\n",
     ],
 )
 def test_wrappers_and_spellings_are_seen_through(text: str) -> None:
@@ -146,6 +152,28 @@ def test_values_are_what_they_say() -> None:
     }
 
 
+def test_words_are_those_that_a_shell_would_pass() -> None:
+    text = 'vllm serve "a \\"b\\" c"/d\\ e\\\n\'f\' "$(cat "$(ls)")" --x \\\'y\\\' <<< z ""'
+
+    assert parse_command(text).arguments == (
+        *("vllm", "serve", 'a "b" c/d ef', '$(cat "$(ls)")', "--x", "'y'", ""),
+    )
+
+
+def test_a_switch_takes_no_word_for_its_value() -> None:
+    command = parse_command("vllm serve --skip-special-tokens org/m --api-key S")
+
+    assert command.model == "org/m"
+    assert command.flags == {"skip-special-tokens": True, "api-key": "[hidden]"}
+
+
+@pytest.mark.parametrize("port", ["9" * 5000, "99999", "0", "-1", "eight", "8e3", "\u0661"])
+def test_a_port_that_cannot_be_is_none(port: str) -> None:
+    assert parse_command(f"./my_server --port {port}").port is None
+    published = parse_command(f"docker run -p {port}:8000 vllm/vllm-openai --model m").port
+    assert published == (None if port.isdecimal() else 8000)
+
+
 def test_a_port_that_a_container_publishes_is_the_port() -> None:
     command = parse_command("docker run -d -p 127.0.0.1:24001:8000 vllm/vllm-openai --model m")
 
@@ -171,6 +199,10 @@ def test_what_cannot_be_read_keeps_its_text_and_has_no_flags(text: str) -> None:
         ("vllm serve *.gguf", False),
         ("source venv/bin/activate && vllm serve m", False),
         ("vllm serve '$MODEL'", True),
+        ("vllm serve m --threads $(echo $(nproc))", False),
+        ("if true; then vllm serve m; fi", False),
+        ("(vllm serve m) &", True),
+        ("vllm serve my\\ model '*' \\$5 > $LOG", True),
     ],
 )
 def test_it_is_known_whether_a_shell_is_needed(text: str, *, plain: bool) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d{0,18})(?:\.\d+)?(?:[eE][+-]?\d{1,2})?")
 _ATTACHED: Final = re.compile(r"-([A-Za-z])(\d+)")
 _TEXTS: Final = frozenset({"revision", "tokenizer-revision", "code-revision"})
-_SWITCH: Final = re.compile(r"(?:enable|disable|no)-.+")
+_SWITCH: Final = re.compile(r"(?:enable|disable|no|skip)-.+")
 
 
 def read_options(program: Program, words: Sequence[str]) -> tuple[Options, list[str]]:
