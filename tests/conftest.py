@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 import pytest_setups.plugin.activation
 import pytest_setups.report.html_reporter  # noqa: F401
 from pytest_setups import cli
-from pytest_setups.config.options import server_named
+from pytest_setups.plugin.option_values import server_named
 from tests.servers.scripted import Scripted, serve
 
 if TYPE_CHECKING:

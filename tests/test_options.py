@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_setups.config.options import OPTIONS
+from pytest_setups.config.options import OPTIONS, Group
 from tests.conftest import Run, draw, entries
 from tests.servers.scripted import Scripted, as_json, models
 
@@ -200,13 +200,21 @@ def test_prompts_that_cannot_be_used(text: str, message: str, run: Run, project:
     result.stderr.fnmatch_lines([f"ERROR: --setup-prompts: {message}"])
 
 
-def test_help_has_a_section_of_its_own(project: pytest.Pytester) -> None:
+def test_help_lists_every_option_in_its_group_with_its_default(project: pytest.Pytester) -> None:
     text = project.runpytest("--help").stdout.str()
-    section = text[text.index("pytest-setups: verify a served") :]
+    titles = [f"pytest-setups: {group}:" for group in Group]
+    places = [text.index(title) for title in titles]
+    assert places == sorted(places)
+    sections = dict(zip(Group, map(text.__getitem__, map(slice, places, [*places[1:], None])), strict=True))
     for option in OPTIONS:
-        assert option.flag in section, option.name
+        words = " ".join(sections[option.group].split())
+        assert all(flag in words for flag in option.flags), option.name
+        if option.described_default:
+            assert f"(default: {option.described_default})" in words
+        if option.env:
+            assert f"[env: {option.env}]" in words
     for owned_by_pytest in ("--setup-show", "--setup-only", "--setup-plan"):
-        assert owned_by_pytest in text[: text.index("pytest-setups: verify a served")]
+        assert owned_by_pytest in text[: places[0]]
 
 
 def test_pytests_own_setup_options_still_work(run: Run) -> None:

@@ -1,50 +1,102 @@
-"""The one table of options: command line, environment and ini file. Standard library only."""
+"""The table of options: each is declared here once, and the rest is derived from its row.
+
+``plugin/option_values.py`` declares the options with pytest and reads what the user gave, ``settings.py``
+takes its defaults from here, and the documentation prints this table. Part of every pytest run, also of
+those that have nothing to do with a server: standard library only.
+"""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from enum import Enum, auto
-from typing import TYPE_CHECKING, Final
+from enum import Enum, IntEnum, StrEnum
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pytest import Config, Parser  # noqa: PT013  # typing only
+    from collections.abc import Iterable
 
 
-class Kind(Enum):
-    """How an option is written: one text, a text that may be left out, many texts, or a switch."""
+class ValueType(StrEnum):
+    """What a value is; the value of each member is pytest's name of that ini type."""
 
-    TEXT = auto()
-    OPTIONAL = auto()
-    MANY = auto()
-    SWITCH = auto()
-    TOGGLE = auto()
+    TEXT = "string"
+    INTEGER = "int"
+    NUMBER = "float"
+    SWITCH = "bool"
+    LIST = "linelist"
+
+
+class Group(StrEnum):
+    """A section of ``pytest --help`` and of the documentation, by its title."""
+
+    CONNECTION = "connection"
+    PICTURES = "pictures and prompts"
+    MEASUREMENT = "measurement"
+    TAGGER = "tagger"
+    LAUNCH = "launch"
+    RECORD = "record"
+    COMPARE = "compare"
+    REPORT = "report"
+    DEMO = "demo"
+    REGISTRY = "registry checks"
+
+
+class Paths(Enum):
+    """Whether a value names files of this machine: never, always, or only where such a file exists."""
+
+    NEVER = "never"
+    ALWAYS = "always"
+    EXISTING = "existing"
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option: ``--setup-<name>``, ini key ``setup_<name>`` and, where given, ``SETUP_*``.
+    """One option: a row of the table.
 
-    ``field`` is the field of the settings it fills; ``path`` says that its values are paths, which
-    are relative to the current directory, or in an ini file to the folder of that file; ``file`` that
-    its value may be a file instead of a name.
+    Attributes:
+        name: The part after ``--setup-``.
+        group: Its section of ``pytest --help``.
+        help: What it does, as one clause; without its default and environment variable.
+        metavar: Its value in ``pytest --help``; unused by switches.
+        type: What its value is. A list is an option that may be repeated.
+        default: The value without one given; None where there is none or where it depends on other values.
+        default_text: The default in words, where ``default`` cannot say it.
+        in_environment: Whether the environment variable ``env`` sets it.
+        aliases: Further spellings, the first of which is the usual one: ``--record``.
+        paths: Whether its values are paths. They are relative to the current directory, and in an ini
+            file to the folder of that file.
+        value_optional: Whether its value may be left out, which is the same as an empty one.
+        starts_run: Whether it names a server, so that pytest runs the suite.
+        needs_run: Whether it is a mistake on a command line that names no server.
     """
 
     name: str
+    group: Group
     help: str
     metavar: str = "TEXT"
-    kind: Kind = Kind.TEXT
-    env: str | None = None
-    flags: tuple[str, ...] = ()
-    path: bool = False
-    file: bool = False
+    type: ValueType = ValueType.TEXT
+    default: str | float | bool | None = None
+    default_text: str | None = None
+    in_environment: bool = False
+    aliases: tuple[str, ...] = ()
+    paths: Paths = Paths.NEVER
+    value_optional: bool = False
+    starts_run: bool = False
+    needs_run: bool = False
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Every spelling on the command line, the usual one first."""
+        return (*self.aliases, f"--setup-{self.name}")
 
     @property
     def flag(self) -> str:
-        """The option as it is typed."""
-        return self.flags[0] if self.flags else f"--setup-{self.name}"
+        """The usual spelling on the command line."""
+        return self.flags[0]
+
+    @property
+    def negation(self) -> str | None:
+        """The flag that switches it off; only switches have one."""
+        return f"--no-setup-{self.name}" if self.type is ValueType.SWITCH else None
 
     @property
     def field(self) -> str:
@@ -52,103 +104,157 @@ class Option:
         return self.name.replace("-", "_")
 
     @property
-    def dest(self) -> str:
-        """The name in pytest's options and ini file."""
+    def key(self) -> str:
+        """The key in an ini file, which is also the name among pytest's parsed options."""
         return f"setup_{self.field}"
+
+    @property
+    def env(self) -> str | None:
+        """The environment variable that sets it."""
+        return self.key.upper() if self.in_environment else None
+
+    @property
+    def ini_type(self) -> str:
+        """The type of the ini key: string, int, float, bool or linelist (a list of strings)."""
+        return self.type.value
+
+    @property
+    def ini_example(self) -> str:
+        """The option as it is written in a TOML file."""
+        values = {
+            ValueType.TEXT: f'"{self.metavar}"',
+            ValueType.LIST: f'["{self.metavar}"]',
+            ValueType.SWITCH: "true",
+            ValueType.INTEGER: str(self.default or 1),
+            ValueType.NUMBER: str(self.default or 1.0),
+        }
+        return f"{self.key} = {values[self.type]}"
+
+    @property
+    def described_default(self) -> str | None:
+        """The default as the user reads it, None for a switch and where there is nothing to say."""
+        if self.default_text is not None or self.default is None or self.type is ValueType.SWITCH:
+            return self.default_text
+        return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
+
+
+class Source(IntEnum):
+    """Where a value was given. The nearer one wins, which is the smaller."""
+
+    COMMAND_LINE = 0
+    ENVIRONMENT = 1
+    INI_FILE = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """A value as its user wrote it, and where: 0 the command line, 1 the environment, 2 the ini file."""
+class GivenValue:
+    """A value as its user wrote it; ``place`` is the flag, the variable, or the key and its file."""
 
-    value: str | list[str]
-    source: str
-    distance: int = 0
+    value: str | float | list[str]
+    place: str
+    source: Source = Source.COMMAND_LINE
 
 
+_C, _P, _M, _R = Group.CONNECTION, Group.PICTURES, Group.MEASUREMENT, Group.RECORD
+_INT, _NUM, _ON, _LIST = ValueType.INTEGER, ValueType.NUMBER, ValueType.SWITCH, ValueType.LIST
+
+# fmt: off
 OPTIONS: Final = (
-    Option("base-url", "the server's OpenAI-compatible API, such as http://localhost:24001/v1; "
-           "naming a server runs the setup suite", "URL", env="SETUP_BASE_URL"),
-    Option("model", "served model name for all stages (default: the only one that the server lists)",
-           "NAME", env="SETUP_MODEL"),
-    Option("caption-model", "served model name for captions, where it differs", "NAME"),
-    Option("keywords-model", "served model name for keywords, where it differs", "NAME"),
-    Option("description-model", "served model name for descriptions, where it differs", "NAME"),
-    Option("api-key-env", "name of the environment variable that holds the API key", "NAME",
-           env="SETUP_API_KEY_ENV"),
-    Option("timeout", "seconds that one whole request may take (default 120)", "SECONDS",
-           env="SETUP_TIMEOUT"),
-    Option("wait", "seconds to wait for the server to become ready, proved by a real answer (default 0)",
-           "SECONDS", env="SETUP_WAIT"),
-    Option("images", "sample image or folder of them; may be repeated (default: sample_images)", "PATH",
-           Kind.MANY, env="SETUP_IMAGES", path=True),
-    Option("prompts", "prompt profile: default, concise, archive, or a TOML file", "NAME|FILE", file=True),
-    Option("max-new-tokens", "token limit of one answer (default 256)", "N"),
-    Option("temperature", "sampling temperature (default 0.2)", "X"),
-    Option("top-p", "nucleus sampling (default 0.9)", "X"),
-    Option("seed", "sampling seed (default: none is sent)", "N"),
-    Option("max-edge", "longest edge in pixels that pictures are scaled down to (default 1024)", "PIXELS"),
-    Option("extra-body", "JSON object merged into every request; null removes a field", "JSON"),
-    Option("stream", "stream answers, which measures the time to first token (default: no)",
-           kind=Kind.TOGGLE),
-    Option("concurrency", "images worked on at once (default 1: clean latencies)", "N"),
-    Option("repeat", "samples to take of every stage of every image: all images once, then all again "
-           "(default 1)", "N"),
-    Option("warmup", "requests before the measured ones, left out of the figures (default 1)", "N"),
-    Option("server-command", "command that started the server, for the entry", "COMMAND",
-           env="SETUP_SERVER_COMMAND"),
-    Option("model-path", "path of the model's weights on the server, for the entry", "PATH",
-           env="SETUP_MODEL_PATH"),
-    Option("model-repo", "repository of the model, such as Qwen/Qwen2.5-VL-7B-Instruct, for the entry", "ID",
-           env="SETUP_MODEL_REPO"),
-    Option("tagger-command", "command of an external tagger to verify in place of the built-in one, run once "
-           "without a shell; placeholders: {images} {output} (both needed) {summary} {base_url} {model} "
-           "{caption_model} {keywords_model} {description_model} {max_new_tokens} {temperature} {top_p} "
-           "{timeout}", "COMMAND", env="SETUP_TAGGER_COMMAND"),
-    Option("tagger-timeout", "seconds that the whole tagger command may take (default 3600)", "SECONDS",
-           env="SETUP_TAGGER_TIMEOUT"),
-    Option("redact-paths", "write ~ for the home directory, {rootdir} for the project and {images}, {output} "
-           "and {summary} for a tagger's files in everything that is recorded", kind=Kind.SWITCH,
-           env="SETUP_REDACT_PATHS"),
-    Option("notes", "free text for the entry", env="SETUP_NOTES"),
-    Option("record", "write the setup into the registry when everything passed", kind=Kind.SWITCH,
-           env="SETUP_RECORD", flags=("--record", "--setup-record")),
-    Option("record-failed", "like --record, and keep a failed attempt with its reason", kind=Kind.SWITCH,
-           env="SETUP_RECORD_FAILED", flags=("--record-failed", "--setup-record-failed")),
-    Option("registry", "registry folder (default: registry)", "DIR", env="SETUP_REGISTRY", path=True),
-    Option("report", "write the run, also a failed one, as one self-contained HTML file", "FILE",
-           env="SETUP_REPORT", path=True),
-    Option("slug", "name of the entry (default: <served-model-name>_<backend>)", "SLUG", env="SETUP_SLUG"),
-    Option("environment", "JSON file that `pytest-setups env` wrote on the server's machine, for the entry",
-           "FILE", env="SETUP_ENVIRONMENT", path=True),
-    Option("launch", "start the server with this command, verify it, and stop it; without a command: with "
-           "the one of the entry that --setup-from names", "COMMAND", Kind.OPTIONAL),
-    Option("launch-timeout", "seconds that a launched server may take to become ready (default 600)",
-           "SECONDS", env="SETUP_LAUNCH_TIMEOUT"),
-    Option("from", "entry to verify again: its base URL, models, settings and prompts, where no option "
-           "says otherwise", "SLUG", env="SETUP_FROM"),
-    Option("baseline", "compare with this entry: its slug, the path of its file, or latest, the newest "
-           "success of the same setup with the same images", "SLUG|latest|PATH",
-           env="SETUP_BASELINE", file=True),
-    Option("baseline-allow", "a difference from the baseline that is allowed, as the message names it, such "
-           "as server.flags.max-model-len or environment; may be repeated", "NAME", Kind.MANY),
-    Option("fail-if", "how much worse than the baseline fails the run; may be repeated: p50:20%%, "
-           "caption.p95:0.5s, tokens_per_s:-15%%, keywords_overlap:0.6", "FIGURE:LIMIT", Kind.MANY),
-    Option("demo", "start a llama.cpp server with the packaged toy model and verify it",
-           kind=Kind.SWITCH),
-    Option("demo-server", "llama-server program for --setup-demo (default: one on PATH, else xllamacpp)",
-           "PROGRAM", env="SETUP_DEMO_SERVER"),
-    Option("collect-registry", "check every registry that is met while collecting (default: only one whose "
-           "path is given, as in `pytest registry/`)", kind=Kind.SWITCH),
-    Option("check-paths", "with a registry's checks: local paths that entries name exist on this machine",
-           kind=Kind.SWITCH),
-)  # fmt: skip
+    Option("base-url", _C, "the server's OpenAI-compatible API, such as http://localhost:24001/v1; naming a "
+           "server runs the setup suite", "URL", in_environment=True, starts_run=True),
+    Option("model", _C, "served model name for all stages", "NAME",
+           default_text="the only model that the server lists", in_environment=True),
+    Option("caption-model", _C, "served model name for captions, where it differs", "NAME"),
+    Option("keywords-model", _C, "served model name for keywords, where it differs", "NAME"),
+    Option("description-model", _C, "served model name for descriptions, where it differs", "NAME"),
+    Option("api-key-env", _C, "name of the environment variable that holds the API key", "NAME",
+           in_environment=True),
+    Option("timeout", _C, "seconds that one whole request may take", "SECONDS", _NUM, 120.0,
+           in_environment=True),
+    Option("wait", _C, "seconds to wait for the server to become ready, proved by a real answer", "SECONDS",
+           _NUM, 0.0, in_environment=True),
 
-SERVER_OPTIONS: Final = ("base-url", "launch", "from")
-RUN_OPTIONS: Final = ("record", "record-failed", "baseline", "fail-if", "report", "repeat", "tagger-command")
+    Option("images", _P, "sample image or folder of them; may be repeated", "PATH", _LIST, "sample_images",
+           in_environment=True, paths=Paths.ALWAYS),
+    Option("prompts", _P, "prompt profile: default, concise, archive, or a TOML file", "NAME|FILE",
+           default="default", paths=Paths.EXISTING),
+    Option("max-edge", _P, "longest edge in pixels that pictures are scaled down to", "PIXELS", _INT, 1024),
+    Option("max-new-tokens", _P, "token limit of one answer", "N", _INT, 256),
+    Option("temperature", _P, "sampling temperature", "X", _NUM, 0.2),
+    Option("top-p", _P, "nucleus sampling", "X", _NUM, 0.9),
+    Option("seed", _P, "sampling seed", "N", _INT, default_text="none is sent"),
+    Option("extra-body", _P, "JSON object merged into every request; null removes a field", "JSON"),
+
+    Option("stream", _M, "stream answers, which measures the time to first token", type=_ON, default=False),
+    Option("concurrency", _M, "images worked on at once; 1 gives clean latencies", "N", _INT, 1),
+    Option("repeat", _M, "samples to take of every stage of every image: all images once, then all again",
+           "N", _INT, 1, needs_run=True),
+    Option("warmup", _M, "requests before the measured ones, left out of the figures", "N", _INT, 1),
+
+    Option("tagger-command", Group.TAGGER, "command of an external tagger to verify in place of the built-in "
+           "one, run once without a shell; placeholders: {images} {output} (both needed) {summary} "
+           "{base_url} {model} {caption_model} {keywords_model} {description_model} {max_new_tokens} "
+           "{temperature} {top_p} {timeout}", "COMMAND", in_environment=True, needs_run=True),
+    Option("tagger-timeout", Group.TAGGER, "seconds that the whole tagger command may take", "SECONDS", _NUM,
+           3600.0, in_environment=True),
+
+    Option("launch", Group.LAUNCH, "start the server with this command, verify it, and stop it; without a "
+           "command: with that of the entry that --setup-from names", "COMMAND", value_optional=True,
+           starts_run=True),
+    Option("launch-timeout", Group.LAUNCH, "seconds that a launched server may take to become ready",
+           "SECONDS", _NUM, 600.0, in_environment=True),
+    Option("from", Group.LAUNCH, "entry to verify again: its base URL, models, settings and prompts, except "
+           "where another option is given", "SLUG", in_environment=True, starts_run=True),
+
+    Option("record", _R, "write the setup into the registry when everything passed", type=_ON, default=False,
+           in_environment=True, aliases=("--record",), needs_run=True),
+    Option("record-failed", _R, "like --record, and keep a failed attempt with its reason", type=_ON,
+           default=False, in_environment=True, aliases=("--record-failed",), needs_run=True),
+    Option("registry", _R, "registry folder", "DIR", default="registry", in_environment=True,
+           paths=Paths.ALWAYS),
+    Option("slug", _R, "name of the entry", "SLUG", default_text="<served-model-name>_<backend>",
+           in_environment=True),
+    Option("server-command", _R, "command that started the server, for the entry", "COMMAND",
+           in_environment=True),
+    Option("model-path", _R, "path of the model's weights on the server, for the entry", "PATH",
+           in_environment=True),
+    Option("model-repo", _R, "repository of the model, such as Qwen/Qwen2.5-VL-7B-Instruct, for the entry",
+           "ID", in_environment=True),
+    Option("environment", _R, "JSON file that `pytest-setups env` wrote on the server's machine, for the "
+           "entry", "FILE", in_environment=True, paths=Paths.ALWAYS),
+    Option("notes", _R, "free text for the entry", in_environment=True),
+    Option("redact-paths", _R, "write ~ for the home directory, {rootdir} for the project and {images}, "
+           "{output} and {summary} for a tagger's files in everything that is recorded", type=_ON,
+           default=False, in_environment=True),
+
+    Option("baseline", Group.COMPARE, "compare with this entry: its slug, the path of its file, or latest, "
+           "the newest success of the same setup with the same images", "SLUG|latest|PATH",
+           in_environment=True, paths=Paths.EXISTING, needs_run=True),
+    Option("baseline-allow", Group.COMPARE, "a difference from the baseline that is allowed, as the message "
+           "names it, such as server.flags.max-model-len or environment; may be repeated", "NAME", _LIST),
+    Option("fail-if", Group.COMPARE, "how much worse than the baseline fails the run; may be repeated: "
+           "p50:20%, caption.p95:0.5s, tokens_per_s:-15%, keywords_overlap:0.6", "FIGURE:LIMIT", _LIST,
+           needs_run=True),
+
+    Option("report", Group.REPORT, "write the run, also a failed one, as one self-contained HTML file",
+           "FILE", in_environment=True, paths=Paths.ALWAYS, needs_run=True),
+
+    Option("demo", Group.DEMO, "start a llama.cpp server with the packaged toy model and verify it", type=_ON,
+           default=False, starts_run=True),
+    Option("demo-server", Group.DEMO, "llama-server program for --setup-demo", "PROGRAM",
+           default_text="the one on PATH, else xllamacpp", in_environment=True),
+
+    Option("collect-registry", Group.REGISTRY, "check every registry that is met while collecting, not only "
+           "one whose path is given, as in `pytest registry/`", type=_ON, default=False),
+    Option("check-paths", Group.REGISTRY, "with a registry's checks: local paths that entries name exist on "
+           "this machine", type=_ON, default=False),
+)
+# fmt: on
+
 _BY_NAME: Final = {option.name: option for option in OPTIONS}
-_TRUE: Final = frozenset({"1", "true", "yes", "on"})
-_FALSE: Final = frozenset({"0", "false", "no", "off", ""})
+# The words that pytest understands in an ini file, so that they mean the same everywhere.
+_TRUE: Final = frozenset({"1", "y", "yes", "t", "true", "on"})
+_FALSE: Final = frozenset({"0", "n", "no", "f", "false", "off", ""})
 
 
 def option(name: str) -> Option:
@@ -156,113 +262,28 @@ def option(name: str) -> Option:
     return _BY_NAME[name]
 
 
-def add_options(parser: Parser) -> None:
-    """Declare every option on the command line and in the ini file."""
-    group = parser.getgroup("setups", "pytest-setups: verify a served vision-language model")
-    for item in OPTIONS:
-        text = item.help if item.env is None else f"{item.help} [env: {item.env}]"
-        flags = item.flags or (item.flag,)
-        if item.kind in {Kind.SWITCH, Kind.TOGGLE}:
-            group.addoption(*flags, dest=item.dest, action="store_const", const="true", help=text)
-            negation = f"--no-setup-{item.name}"
-            group.addoption(
-                negation, dest=item.dest, action="store_const", const="false", help=f"not {flags[0]}"
-            )
-        elif item.kind is Kind.MANY:
-            group.addoption(*flags, dest=item.dest, action="append", metavar=item.metavar, help=text)
-        elif item.kind is Kind.OPTIONAL:
-            group.addoption(*flags, dest=item.dest, nargs="?", const="", metavar=item.metavar, help=text)
-        else:
-            group.addoption(*flags, dest=item.dest, metavar=item.metavar, help=text)
-        if item.kind is Kind.MANY:
-            parser.addini(item.dest, f"like {flags[0]}", type="linelist")
-        else:
-            parser.addini(item.dest, f"like {flags[0]}", type="string")
+def default(name: str) -> Any:
+    """The default of the option of that name."""
+    return _BY_NAME[name].default
 
 
-def given(config: Config, item: Option) -> Given | None:
-    """What the user gave for this option: command line, else environment, else ini file."""
-    value = config.getoption(item.dest)
-    if value is not None:
-        return Given(value, item.flag)
-    text = os.environ.get(item.env) if item.env else None
-    if item.env and text:
-        many = item.kind is Kind.MANY
-        return Given([part for part in text.split(os.pathsep) if part] if many else text, item.env, 1)
-    ini = config.getini(item.dest)
-    if ini:
-        return Given(_from_ini(ini, item, config), f"{item.dest} in {_ini_name(config)}", 2)
-    return None
-
-
-def switched_on(config: Config, name: str) -> bool:
-    """Whether a switch is on.
+def is_on(given: GivenValue | None) -> bool:
+    """Whether a switch is on; without a value it is off.
 
     Raises:
-        ValueError: what the user gave is neither yes nor no.
+        ValueError: the value is neither true nor false.
     """
-    found = given(config, option(name))
-    return found is not None and truth(found)
-
-
-def check_switches(config: Config) -> None:
-    """Read every switch.
-
-    Raises:
-        ValueError: one is neither yes nor no.
-    """
-    for item in OPTIONS:
-        if item.kind is Kind.SWITCH:
-            switched_on(config, item.name)
-
-
-def truth(found: Given) -> bool:
-    """A yes or no as people write it.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    word = str(found.value).strip().lower()
-    if word in _TRUE:
-        return True
-    if word in _FALSE:
+    if given is None:
         return False
-    message = f"{found.source}: {found.value!r} is neither true nor false"
-    raise ValueError(message)
+    word = str(given.value).strip().lower()
+    if word not in _TRUE | _FALSE:
+        message = f"{given.place}: {given.value!r} is neither true nor false"
+        raise ValueError(message)
+    return word in _TRUE
 
 
-def server_named(config: Config) -> bool:
-    """Whether the user named a server to verify.
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The name that was probably meant by a misspelt one, None where none is similar."""
+    import difflib
 
-    Raises:
-        ValueError: a switch is neither yes nor no.
-    """
-    named = any(given(config, option(name)) for name in SERVER_OPTIONS)
-    return named or switched_on(config, "demo")
-
-
-def typed_without_a_server(config: Config) -> str | None:
-    """The flag of an option on the command line that means nothing where no server is named, or None."""
-    typed = (option(name) for name in RUN_OPTIONS)
-    return next((item.flag for item in typed if config.getoption(item.dest) not in (None, "false")), None)
-
-
-def _from_ini(value: str | list[str], item: Option, config: Config) -> str | list[str]:
-    anchored = _anchored(value, config)
-    is_file = item.file and os.path.isfile(str(anchored))  # noqa: PTH113  # a name may be no path at all
-    return anchored if item.path or is_file else value
-
-
-def _anchored(value: str | list[str], config: Config) -> str | list[str]:
-    folder = _ini_folder(config)
-    if isinstance(value, str):
-        return str(folder / os.path.expanduser(value))
-    return [str(_anchored(part, config)) for part in value]
-
-
-def _ini_folder(config: Config) -> Path:
-    return config.inipath.parent if config.inipath else config.rootpath
-
-
-def _ini_name(config: Config) -> str:
-    return config.inipath.name if config.inipath else "the ini file"
+    return next(iter(difflib.get_close_matches(name, list(names), n=1, cutoff=0.7)), None)

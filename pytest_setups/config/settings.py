@@ -23,7 +23,7 @@ from pydantic import (
 
 from pytest_setups import demo
 from pytest_setups.config.from_entry import load_origin, settings_of
-from pytest_setups.config.options import OPTIONS, Given, Kind, truth
+from pytest_setups.config.options import OPTIONS, GivenValue, Option, Paths, Source, ValueType, default, is_on
 from pytest_setups.redaction import encodable, redact
 from pytest_setups.registry.entry import Entry, Stage
 from pytest_setups.registry.store import RegistryError, check_slug
@@ -34,8 +34,6 @@ from pytest_setups.tagging.prompts import PromptError, Prompts, load_prompts
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-DEFAULT_IMAGES: Final = "sample_images"
-DEFAULT_REGISTRY: Final = "registry"
 TIMED_STAGES: Final = tuple(f"{stage.value}." for stage in Stage)
 _OWN_FIELDS: Final = ("messages", "model", "stream", "stream_options")
 
@@ -126,45 +124,45 @@ class Settings(BaseModel):
     keywords_model: str | None = None
     description_model: str | None = None
     api_key_env: str | None = None
-    timeout: float = Field(120.0, gt=0, le=86_400)
-    wait: float = Field(0.0, ge=0, le=86_400)
+    timeout: float = Field(default("timeout"), gt=0, le=86_400)
+    wait: float = Field(default("wait"), ge=0, le=86_400)
     images: tuple[Path, ...]
     prompts: Annotated[Prompts, PlainValidator(_prompts)] = Field(
-        default_factory=lambda: load_prompts("default")
+        default_factory=lambda: load_prompts(default("prompts"))
     )
-    max_new_tokens: int = Field(256, ge=1)
-    temperature: float = Field(0.2, ge=0, le=2)
-    top_p: float = Field(0.9, gt=0, le=1)
-    seed: int | None = Field(None, ge=0)
-    max_edge: int = Field(1024, ge=16, le=16_384)
+    max_new_tokens: int = Field(default("max-new-tokens"), ge=1)
+    temperature: float = Field(default("temperature"), ge=0, le=2)
+    top_p: float = Field(default("top-p"), gt=0, le=1)
+    seed: int | None = Field(default("seed"), ge=0)
+    max_edge: int = Field(default("max-edge"), ge=16, le=16_384)
     extra_body: Annotated[
         dict[str, JsonValue], BeforeValidator(_json_object), AfterValidator(_free_fields)
     ] = Field(default_factory=dict)
-    stream: bool = False
-    concurrency: int = Field(1, ge=1, le=256)
-    repeat: int = Field(1, ge=1, le=1000)
-    warmup: int = Field(1, ge=0, le=100)
+    stream: bool = default("stream")
+    concurrency: int = Field(default("concurrency"), ge=1, le=256)
+    repeat: int = Field(default("repeat"), ge=1, le=1000)
+    warmup: int = Field(default("warmup"), ge=0, le=100)
     server_command: str | None = None
     model_path: str | None = None
     model_repo: str | None = None
     tagger_command: Annotated[Template, PlainValidator(_template)] | None = None
-    tagger_timeout: float = Field(3600.0, gt=0, le=604_800)
-    redact_paths: bool = False
+    tagger_timeout: float = Field(default("tagger-timeout"), gt=0, le=604_800)
+    redact_paths: bool = default("redact-paths")
     notes: str | None = None
-    record: bool = False
-    record_failed: bool = False
+    record: bool = default("record")
+    record_failed: bool = default("record-failed")
     registry: Path
     report: Path | None = None
     slug: Annotated[str, AfterValidator(_slug)] | None = None
     environment: Path | None = None
     launch: str | None = None
-    launch_timeout: float = Field(600.0, gt=0, le=86_400)
+    launch_timeout: float = Field(default("launch-timeout"), gt=0, le=86_400)
     from_entry: str | None = Field(None, alias="from")
     origin: Entry | None = None
     baseline: str | None = None
     baseline_allow: Annotated[tuple[str, ...], PlainValidator(_allowed)] = ()
     fail_if: Annotated[tuple[Bound, ...], PlainValidator(_bounds)] = ()
-    demo: bool = False
+    demo: bool = default("demo")
     demo_server: str | None = None
 
     @model_validator(mode="after")
@@ -220,18 +218,18 @@ class Settings(BaseModel):
             raise ValueError(message)
 
     @classmethod
-    def load(cls, given: Mapping[str, Given], root: Path) -> Self:
+    def load(cls, given: Mapping[str, GivenValue], root: Path) -> Self:
         """Settings from what the user gave, by field; ``root`` holds the default images and registry.
 
         Raises:
             SettingsError: a value does not fit.
         """
-        values: dict[str, Any] = {"registry": root / DEFAULT_REGISTRY}
+        values: dict[str, Any] = {"registry": root / default("registry")}
         fields = {info.alias or name for name, info in cls.model_fields.items()}
         for option in OPTIONS:
             found = given.get(option.field)
             if found is not None and option.field in fields:
-                values[option.field] = _value(option.kind, found, path=option.path)
+                values[option.field] = _value(option, found)
         _let_the_nearer_win(values, given)
         if isinstance(values.get("from"), str):
             values |= _origin(values, given["from"])
@@ -298,42 +296,46 @@ class Settings(BaseModel):
         return key
 
 
-def _value(kind: Kind, found: Given, *, path: bool) -> object:
-    if kind in {Kind.SWITCH, Kind.TOGGLE}:
+def _value(option: Option, found: GivenValue) -> object:
+    if option.type is ValueType.SWITCH:
         try:
-            return truth(found)
+            return is_on(found)
         except ValueError as error:
             raise SettingsError(str(error)) from None
-    if path:
-        paths = [found.value] if isinstance(found.value, str) else found.value
+    if option.paths is Paths.ALWAYS:
+        paths = found.value if isinstance(found.value, list) else [str(found.value)]
         homes = [os.path.expanduser(value) for value in paths]
         full = [Path(home).absolute() for home in homes]
-        return full if kind is Kind.MANY else full[0]
+        return full if option.type is ValueType.LIST else full[0]
     return encodable(found.value) if isinstance(found.value, str) else found.value
 
 
-def _let_the_nearer_win(values: dict[str, Any], given: Mapping[str, Given]) -> None:
+def _let_the_nearer_win(values: dict[str, Any], given: Mapping[str, GivenValue]) -> None:
     """Drop what a nearer place overrules: another server; and what an ini file has for another occasion."""
     base_url, demo_given, slug = given.get("base_url"), given.get("demo"), given.get("slug")
-    if base_url and demo_given and values["demo"] and base_url.distance != demo_given.distance:
-        if base_url.distance > demo_given.distance:
+    if base_url and demo_given and values["demo"] and base_url.source != demo_given.source:
+        if base_url.source > demo_given.source:
             del values["base_url"]
         else:
             values["demo"] = False
-    if slug and slug.distance > 0 and not (values.get("record") or values.get("record_failed")):
+    if (
+        slug
+        and slug.source is not Source.COMMAND_LINE
+        and not (values.get("record") or values.get("record_failed"))
+    ):
         del values["slug"]
     if not values.get("baseline"):
         values.pop("baseline", None)
     for name in ("fail_if", "baseline_allow"):
-        if name in values and given[name].distance > 0 and "baseline" not in values:
+        if name in values and given[name].source is not Source.COMMAND_LINE and "baseline" not in values:
             del values[name]
 
 
-def _origin(values: dict[str, Any], found: Given) -> dict[str, Any]:
+def _origin(values: dict[str, Any], found: GivenValue) -> dict[str, Any]:
     try:
         entry = load_origin(values["registry"], values["from"])
     except ValueError as error:
-        message = f"{found.source}: {error}"
+        message = f"{found.place}: {error}"
         raise SettingsError(message) from None
     return settings_of(entry, values) | {"origin": entry}
 
@@ -347,15 +349,15 @@ def _packaged(values: dict[str, Any]) -> bool:
 
 
 def _default_images(root: Path, *, packaged: bool) -> Path:
-    own = root / DEFAULT_IMAGES
+    own = root / default("images")
     return demo.sample_images() if packaged and not own.is_dir() else own
 
 
-def _first_fault(error: ValidationError, given: Mapping[str, Given]) -> str:
+def _first_fault(error: ValidationError, given: Mapping[str, GivenValue]) -> str:
     fault = error.errors()[0]
     message = str(fault["msg"]).removeprefix("Value error, ")
     found = given.get(str(fault["loc"][0])) if fault["loc"] else None
     if found is None:
         origin = given.get("from") if fault["loc"] else None
-        return f"{origin.source} {origin.value}: {fault['loc'][0]}: {message}" if origin else message
-    return redact(f"{found.source}: {message}; it was given {found.value!r}")
+        return f"{origin.place} {origin.value}: {fault['loc'][0]}: {message}" if origin else message
+    return redact(f"{found.place}: {message}; it was given {found.value!r}")

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_setups.config import options
-from pytest_setups.plugin import hookspecs
+from pytest_setups.plugin import hookspecs, option_values
 from pytest_setups.plugin.state import CONNECTION, NO_SERVER, SUITE_NODE
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the options."""
-    options.add_options(parser)
+    option_values.declare_options(parser)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -35,12 +34,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Switch the suite on when a server is named."""
     if config.option.help or config.option.version:
         return
-    try:
-        named = options.server_named(config)
-        options.check_switches(config)
-    except ValueError as error:
-        raise pytest.UsageError(str(error)) from None
-    idle = None if named else options.typed_without_a_server(config)
+    named = option_values.server_named(config)
+    option_values.check_switches(config)
+    idle = None if named else option_values.typed_without_a_server(config)
     if idle is not None:
         message = (
             f"{idle} needs a server: add --setup-base-url URL, --setup-launch, --setup-from or --setup-demo"

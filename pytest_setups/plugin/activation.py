@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from pytest_setups.config import options
 from pytest_setups.config.settings import Settings, SettingsError
-from pytest_setups.plugin import progress
+from pytest_setups.plugin import option_values, progress
 from pytest_setups.plugin.console import host_of
 from pytest_setups.plugin.controller import WORKER_INPUT, Controller, usage_error
 from pytest_setups.plugin.preflight import refuse_misread_paths
@@ -60,8 +59,7 @@ def _register_hooks(config: pytest.Config, connection: Connection) -> None:
 
 
 def _connection(config: pytest.Config) -> Connection:
-    given = {option.field: options.given(config, option) for option in options.OPTIONS}
-    settings = Settings.load({n: value for n, value in given.items() if value is not None}, config.rootpath)
+    settings = Settings.load(option_values.given_values(config), config.rootpath)
     if settings.environment is not None:
         load_environment(settings.environment)
     host = host_of(config)

@@ -26,7 +26,7 @@ def refuse_misread_paths(config: pytest.Config) -> None:
     if config.option.rootdir or config.option.inifilename:
         return
     here = config.invocation_params.dir.resolve()
-    flags = {option.flag for option in options.OPTIONS if option.path or option.file}
+    flags = {option.flag for option in options.OPTIONS if option.paths is not options.Paths.NEVER}
     for flag, value in pairwise(map(str, config.invocation_params.args)):
         path = Path(os.path.expanduser(value))
         if flag in flags and path.exists() and not path.resolve().is_relative_to(here):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from pytest_setups.config import options
+from pytest_setups.plugin import option_values
 from pytest_setups.redaction import one_line
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def collect_folder(path: Path, parent: pytest.Collector) -> pytest.Collector | N
 def _is_requested(root: Path, config: pytest.Config) -> bool:
     known = config.stash.setdefault(_REQUESTED, {})
     if root not in known:
-        requested = _is_given(root, config) or options.switched_on(config, "collect-registry")
+        requested = _is_given(root, config) or option_values.switched_on(config, "collect-registry")
         known[root] = requested and _is_registry(root)
     return known[root]
 
@@ -107,7 +107,7 @@ class EntryFile(pytest.File):
         """One item for each check; a file whose name is not a slug gets only the first."""
         from pytest_setups.registry.store import SLUG
 
-        optional = (paths,) if options.switched_on(self.config, "check-paths") else ()
+        optional = (paths,) if option_values.switched_on(self.config, "check-paths") else ()
         is_named = SLUG.fullmatch(self.path.stem) is not None
         checks = (schema, results, unchanged, *optional) if is_named else (schema,)
         yield from (RegistryCheck.of(self, self.path.parent.parent, check) for check in checks)
