@@ -15,7 +15,7 @@ from pytest_setups.plugin.console import TerminalAnnouncer
 from pytest_setups.plugin.exit_status import exit_status
 from pytest_setups.plugin.preflight import check_registry, check_report, refuse_two_kinds_of_concurrency
 from pytest_setups.plugin.worker import REPORT_ATTRIBUTE
-from pytest_setups.redaction import one_line, redact, redact_url
+from pytest_setups.redaction import one_line, redact
 from pytest_setups.registry.repository import git_state
 from pytest_setups.registry.store import RegistryError
 from pytest_setups.regression.baseline import BaselineError
@@ -108,7 +108,7 @@ class Controller:
 
     def pytest_report_header(self) -> str:
         """The header line."""
-        return terminal.header(self._header())
+        return terminal.header(RunHeader.of(self._connection, self._concurrency))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect what a test's report carries."""
@@ -150,26 +150,11 @@ class Controller:
         if named and not user_hooks.has_entry_hooks(self._config):
             self._gate.check(self._entries.draft)
 
-    def _header(self) -> RunHeader:
-        connection, redactor = self._connection, self._connection.redactor
-        fault, program = connection.fault, None
-        if connection.server is not None:
-            program = connection.program
-        return RunHeader(
-            base_url=redact_url(connection.base_url),
-            server=connection.server,
-            fault=None if fault is None else redactor.text(fault),
-            images=len(connection.samples),
-            repeat=self._settings.repeat,
-            concurrency=self._concurrency,
-            program=None if program is None else redactor.command(program),
-        )
-
     def _build_result(self, exitstatus: int) -> RunResult:
         cut_short = {pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR}
         builder = ResultBuilder(
             connection=self._connection,
-            header=self._header(),
+            header=RunHeader.of(self._connection, self._concurrency),
             entries=self._entries,
             gate=self._gate,
             modify=lambda entry: user_hooks.modified(self._config, entry),

@@ -89,7 +89,7 @@ class ModelRecord(EntryPart):
 
     repo_id: Name | None = None
     local_path: PathText = None
-    served_model_name: Name
+    served_model_name: Annotated[Name, TextKind.FREE_TEXT]
     format: str | None = None
     quantization: str | None = None
     vision: bool | None = None
@@ -111,7 +111,7 @@ class ServerRecord(EntryPart):
     port: int | None = None
     flags: JsonObject = Field(default_factory=dict)
     chat_template: PathText = None
-    version: Name | None = None
+    version: Annotated[Name | None, TextKind.FREE_TEXT] = None
     command_source: CommandSource | None = None
     command_reason: FreeText = None
     context_length: int | None = None
@@ -148,7 +148,7 @@ class TaggerRecord(EntryPart):
 
     command: CommandText = None
     base_url: UrlText = None
-    models: dict[Stage, str] = Field(default_factory=dict)
+    models: Annotated[dict[Stage, str], TextKind.JSON] = Field(default_factory=dict)
     max_new_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None

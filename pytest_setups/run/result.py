@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.performance import run_performance
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_setups.config.settings import Settings
+    from pytest_setups.redaction import Redactor
     from pytest_setups.registry.entry import Entry, Performance
     from pytest_setups.registry.measurement import Measurement
     from pytest_setups.registry.store import Recorded
@@ -52,6 +53,21 @@ class RunHeader:
     repeat: int
     concurrency: int
     program: str | None
+
+    @classmethod
+    def of(cls, connection: Connection, concurrency: int) -> Self:
+        """What the connection knows, without secrets."""
+        redactor, server, fault = connection.redactor, connection.server, connection.fault
+        program = connection.program if server else None
+        return cls(
+            base_url=redactor.url(connection.base_url),
+            server=_public(server, redactor) if server else None,
+            fault=None if fault is None else redactor.text(fault),
+            images=len(connection.samples),
+            repeat=connection.settings.repeat,
+            concurrency=concurrency,
+            program=None if program is None else redactor.command(program),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +194,17 @@ def will_record(settings: Settings, verdict: Verdict) -> bool:
     if verdict.standing is Standing.FAILED:
         return settings.record_failed
     return settings.recording and verdict.standing is Standing.SUCCESS
+
+
+def _public(server: Server, redactor: Redactor) -> Server:
+    """The server without secrets: one that echoes the API key may do so in any of its names."""
+    version = server.identity.version
+    return replace(
+        server,
+        served=tuple(map(redactor.text, server.served)),
+        models={stage: redactor.text(name) for stage, name in server.models.items()},
+        identity=replace(server.identity, version=None if version is None else redactor.text(version)),
+    )
 
 
 def _needs_entry(settings: Settings, verdict: Verdict) -> bool:
