@@ -103,9 +103,9 @@ def setup_settings(_setup_connection: Connection) -> Settings:
 
 @pytest.fixture(scope="session")
 def setup_server(_setup_connection: Connection) -> Server:
-    """The server that answers: base URL, models and what it says of itself (`pytest_setups.Server`).
+    """The server that answers: base URL, models, backend and version (`pytest_setups.Server`).
 
-    The test fails with what the server said when it does not answer.
+    The test fails with the server's own error when it does not answer.
     """
     try:
         return _setup_connection.connected_server()

@@ -118,7 +118,7 @@ class Controller:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Build the result, record and report it; the exit status says what the tests could not say."""
+        """Build the result, record and report it, and set the exit status."""
         if not _runs_tests(self._config) or exitstatus == pytest.ExitCode.USAGE_ERROR:
             return
         result = self._build_result(exitstatus)
@@ -178,7 +178,7 @@ class Controller:
         return keep(result, recorded)
 
     def _reporters(self) -> Iterator[Reporter]:
-        """The reporters in their order: what one says of itself, those after it show."""
+        """The reporters in their order: later ones also show the notices of earlier ones."""
         if self._settings.report is not None:
             from pytest_setups.report.html_reporter import HtmlReporter
 

@@ -1,4 +1,4 @@
-"""The exit status of a run: pytest's own, unless the run says what no test could say."""
+"""The exit status of a run: pytest's own, unless the run as a whole failed in a way that no test shows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def exit_status(result: RunResult, notices: Sequence[Notice], pytests: int) -> i
 
     Args:
         result: the outcome of the run.
-        notices: what was said of it.
+        notices: the lines about the run as a whole.
         pytests: the exit status of pytest itself; only 0 (all passed) can become another.
 
     Returns:

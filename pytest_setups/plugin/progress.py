@@ -40,7 +40,7 @@ class Progress:
 
     def plan(self, nodeids: Iterable[str]) -> None:
         """Take the tests that will run; every worker of xdist announces the same ones."""
-        self._left = Counter(found["image"] for found in map(STAGE_TEST.fullmatch, nodeids) if found)
+        self._left = Counter(match["image"] for match in map(STAGE_TEST.fullmatch, nodeids) if match)
         self.total = len(self._left)
 
     def start(self, nodeid: str) -> None:
@@ -50,11 +50,11 @@ class Progress:
 
     def finish(self, nodeid: str) -> None:
         """A test is over; a rerun counts once."""
-        found = STAGE_TEST.fullmatch(nodeid)
-        if found is None or nodeid in self._finished:
+        match = STAGE_TEST.fullmatch(nodeid)
+        if match is None or nodeid in self._finished:
             return
         self._finished.add(nodeid)
-        image = found["image"]
+        image = match["image"]
         self._left[image] -= 1
         if self._left[image] <= 0:
             del self._left[image]

@@ -33,7 +33,7 @@ _NAMED: Final = pytest.StashKey[dict[Path, set[str]]]()
 
 
 class RegistryFaultsError(Exception):
-    """The faults that a check found; ``args`` holds one line each."""
+    """The faults in a registry; ``args`` holds one line for each."""
 
 
 def collect_file(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -92,7 +92,7 @@ class RegistryFolder(pytest.Directory):
 
 
 class IndexFile(pytest.File):
-    """The index, and with it what git says of entries that are gone."""
+    """The index, and entries that are missing although git has them."""
 
     def collect(self) -> Iterator[pytest.Item]:
         """One item for each check."""

@@ -1,4 +1,4 @@
-"""The steps of the suite's tests: ask, leave the evidence on the test, and fail with what the server said."""
+"""The steps of the suite's tests: ask the server, leave the evidence on the test, fail with a reason."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STAGE_TESTS: Final = {f"test_{stage.value}": stage for stage in Stage}
 
 @dataclass(frozen=True, slots=True)
 class SuiteSteps:
-    """What one test of the suite does: each step leaves its evidence on the test, and fails it if need be."""
+    """What a test of the suite does: each step leaves its evidence on the test, and fails it where needed."""
 
     connection: Connection
     item: pytest.Item

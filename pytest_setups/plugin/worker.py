@@ -23,7 +23,7 @@ REPORT_ATTRIBUTE: Final = "setups_evidence"
 
 
 class Suite(pytest.Module):
-    """The suite's module, whose tests are named as they are whatever ``python_functions`` says."""
+    """The suite's module, whose tests are collected whatever the user's ``python_functions`` is."""
 
     def funcnamefilter(self, name: str) -> bool:
         """Whether a function of that name is a test."""

@@ -40,10 +40,10 @@ class Reporter(Protocol):
 
         Args:
             result: the outcome of the run.
-            notices: what has been said of it so far.
+            notices: the lines about the run so far.
 
         Returns:
-            What is to be said of this report: where it is, or why there is none.
+            Lines about this report: where it is, or why there is none.
         """
 
 

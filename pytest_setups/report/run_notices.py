@@ -1,4 +1,4 @@
-"""What every reporter says of a run as a whole: its comparison, its verdict, and why it is not recorded."""
+"""The notices about a run as a whole: its comparison, its verdict, and why it is not recorded."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class BaselineGate:
         return self._baseline.name if self._baseline else None
 
     def _gate(self, entry: Entry, allowed: Sequence[str]) -> Gate:
-        """The gate, with ``latest`` found by what it is to be compared with."""
+        """The gate; ``latest`` is looked up here, by the entry that it will be compared with."""
         if self._baseline is None:
             timed = judge_times(self._settings.fail_if)
             self._baseline = latest_baseline(self._registry, entry, allowed, timed=timed)

@@ -1,4 +1,4 @@
-"""The connection of one process of a run: its client, the server it met, and the tagger."""
+"""The connection of one process of a run: its client, the server that answered, and the tagger."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class TaggerEvidence(Line):
-    """How an external tagger's command went: as run on one line, and in how many seconds."""
+    """How a tagger command ended: the command as it was run, on one line, and the seconds it took."""
 
     kind: Literal["tagger"] = "tagger"
     passed: bool
@@ -64,7 +64,7 @@ def measurement_of(outcome: Outcome) -> Measurement:
     """The measurement of an outcome."""
     output = outcome.output
     reply = output.reply if output else None
-    found = output.keywords if output else None
+    keywords = output.keywords if output else None
     return Measurement(
         image=outcome.sample.name,
         stage=outcome.stage.value,
@@ -72,8 +72,8 @@ def measurement_of(outcome: Outcome) -> Measurement:
         passed=not outcome.failures,
         failures=tuple(FailedCheck(check=f.check, reason=f.reason) for f in outcome.failures),
         text=output.text if output else None,
-        keywords=found.words if found else None,
-        keywords_form=found.form if found else None,
+        keywords=keywords.words if keywords else None,
+        keywords_form=keywords.form if keywords else None,
         finish_reason=reply.finish_reason if reply else None,
         started_utc=datetime.fromtimestamp(reply.started_at, UTC) if reply else None,
         latency_s=round(reply.latency_s, 6) if reply else None,

@@ -82,7 +82,7 @@ class RunResult:
         comparison: the run beside its baseline, None without one or where they do not compare.
         comparison_fault: why it was not compared, None where it was or no baseline was named.
         incomparable: whether that is for the baseline's sake, which is a mistake of the user's.
-        entry: the entry of the run, None where nobody needs one.
+        entry: the entry of the run, None where none is needed.
         entry_fault: why the user's hooks spoiled the entry; it must not be recorded then.
         recorded: where the registry keeps it, None where nothing is recorded.
     """
@@ -106,7 +106,7 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class PytestOutcome:
-    """What pytest says of the session: whether it was cut short, and whether any test failed."""
+    """How pytest's session ended: whether it was cut short, and whether any test failed."""
 
     interrupted: bool
     failed: bool
