@@ -1,1 +1,1 @@
-"""An OpenAI-compatible server over HTTP; knows nothing of pictures or setups."""
+"""An OpenAI-compatible server over HTTP; nothing here knows pictures or setups."""

@@ -1,1 +1,1 @@
-"""Options and the settings of a run."""
+"""Options and settings of a run."""

@@ -1,1 +1,1 @@
-"""The registry: entries kept in git and what derives from them; knows no pytest, HTTP or images."""
+"""The registry: entries kept in git, their results files, and what derives from them."""

@@ -1,1 +1,1 @@
-"""Regression: whether a run is still as good as an earlier entry, and how sure that is."""
+"""Regression: whether a run is still as good as an earlier entry, and how certain that is."""

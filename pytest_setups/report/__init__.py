@@ -1,1 +1,1 @@
-"""Telling: the terminal's lines."""
+"""Reporters: the result of a run, or an entry, on the terminal, in GitHub, JUnit XML and HTML."""

@@ -1,1 +1,1 @@
-"""Serving: who answers, with which models, and starting a server. Knows nothing of pytest."""
+"""The server: who answers, with which models, and how to start one."""

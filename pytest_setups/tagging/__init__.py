@@ -1,1 +1,1 @@
-"""Tagging: prepare a picture, ask a server, check what came back. Knows nothing of pytest."""
+"""Tagging: pictures, prompts and requests, and the three kinds of tagger."""

@@ -1,1 +1,1 @@
-"""Launch commands: reading them, their programs and flags."""
+"""Launch commands of servers: their words, programs and flags."""
