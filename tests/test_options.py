@@ -304,11 +304,3 @@ def test_a_path_in_the_ini_file_is_relative_to_it(project: pytest.Pytester, serv
     project.chdir()
     result = project.runpytest("--co", "-q", f"--rootdir={project.path}", "-c", str(Path("tox.ini")))
     assert "setup::test_caption[cat.jpg]" in result.outlines
-
-
-def test_a_path_elsewhere_after_a_space_would_mislead_pytest(run: Run, tmp_path: Path) -> None:
-    draw(tmp_path / "one.jpg", "teal")
-    result = run("--setup-images", str(tmp_path))
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: type --setup-images={tmp_path} with an equals sign: *"])
-    run(f"--setup-images={tmp_path}").assert_outcomes(passed=5)

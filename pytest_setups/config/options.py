@@ -251,6 +251,8 @@ OPTIONS: Final = (
 )
 # fmt: on
 
+FLAG_PREFIXES: Final = ("--setup-", "--no-setup-", "--record")
+
 _BY_NAME: Final = {option.name: option for option in OPTIONS}
 # The words that pytest understands in an ini file, so that they mean the same everywhere.
 _TRUE: Final = frozenset({"1", "y", "yes", "t", "true", "on"})
@@ -286,4 +288,4 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     """The name that was probably meant by a misspelt one, None where none is similar."""
     import difflib
 
-    return next(iter(difflib.get_close_matches(name, list(names), n=1, cutoff=0.7)), None)
+    return next(iter(difflib.get_close_matches(name, list(names), n=1)), None)

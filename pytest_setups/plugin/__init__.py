@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_setups.config.options import FLAG_PREFIXES
 from pytest_setups.plugin import hookspecs, option_values
 from pytest_setups.plugin.state import CONNECTION, NO_SERVER, SUITE_NODE
 
 if TYPE_CHECKING:
+    import warnings
+    from collections.abc import Generator
     from pathlib import Path
 
     from pytest_setups.config.settings import Settings
@@ -30,6 +33,21 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(hookspecs)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Generator[None]:
+    """Refuse options that pytest misread; and unknown ones, once conftest files have declared theirs."""
+    known = early_config.known_args_namespace
+    if known.help or known.version or not any(arg.startswith(FLAG_PREFIXES) for arg in args):
+        return (yield)
+    from pytest_setups.plugin import argument_checks
+
+    argument_checks.refuse_misread_paths(early_config, args)
+    yield
+    argument_checks.refuse_unknown_options(early_config, parser, args)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Switch the suite on when a server is named."""
     if config.option.help or config.option.version:
@@ -46,6 +64,32 @@ def pytest_configure(config: pytest.Config) -> None:
         from pytest_setups.plugin import activation
 
         activation.activate(config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_warning_recorded(warning_message: warnings.WarningMessage) -> None:
+    """Add the key that was probably meant to pytest's warning of an unknown one in the ini file."""
+    if not isinstance(warning_message.message, pytest.PytestConfigWarning):
+        return
+    from pytest_setups.plugin import argument_checks
+
+    better = argument_checks.with_known_key(str(warning_message.message))
+    if better is not None:
+        warning_message.message = pytest.PytestConfigWarning(better)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Add the same where the ini file is strict, and an unknown key is an error."""
+    try:
+        return (yield)
+    except pytest.UsageError as error:
+        from pytest_setups.plugin import argument_checks
+
+        better = argument_checks.with_known_key(str(error))
+        if better is None:
+            raise
+        raise pytest.UsageError(better) from None
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

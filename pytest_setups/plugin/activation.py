@@ -12,7 +12,6 @@ from pytest_setups.config.settings import Settings, SettingsError
 from pytest_setups.plugin import option_values, progress
 from pytest_setups.plugin.console import host_of
 from pytest_setups.plugin.controller import WORKER_INPUT, Controller, usage_error
-from pytest_setups.plugin.preflight import refuse_misread_paths
 from pytest_setups.plugin.state import CONNECTION, SUITE_NODE
 from pytest_setups.plugin.worker import SUITE, Worker
 from pytest_setups.redaction import without_paths
@@ -35,7 +34,6 @@ def activate(config: pytest.Config) -> None:
         pytest.UsageError: the options do not fit together, or name something that is not there.
     """
     try:
-        refuse_misread_paths(config)
         connection = _connection(config)
         config.args = _collected_paths(config)
         config.stash[CONNECTION] = connection

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_setups.config import options
 from pytest_setups.config.settings import SettingsError
 from pytest_setups.registry.store import Registry, RegistryError
 
@@ -15,25 +11,6 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_setups.config.settings import Settings
-
-
-def refuse_misread_paths(config: pytest.Config) -> None:
-    """Refuse ``--setup-images /elsewhere``.
-
-    Before it knows our options, pytest takes an existing path after a space for a path of tests, and
-    looks for the project's root and ini file there.
-    """
-    if config.option.rootdir or config.option.inifilename:
-        return
-    here = config.invocation_params.dir.resolve()
-    flags = {option.flag for option in options.OPTIONS if option.paths is not options.Paths.NEVER}
-    for flag, value in pairwise(map(str, config.invocation_params.args)):
-        path = Path(os.path.expanduser(value))
-        if flag in flags and path.exists() and not path.resolve().is_relative_to(here):
-            message = (
-                f"type {flag}={value} with an equals sign: after a space, pytest looks for the project there"
-            )
-            raise SettingsError(message)
 
 
 def check_registry(settings: Settings) -> None:
