@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pytest_setups.api.client import Reply
+from pytest_setups.api.reply import Reply
 from pytest_setups.checks.output_checks import CHECKS, failures
 from pytest_setups.registry.entry import Stage
 from pytest_setups.tagging.keywords import parse_keywords

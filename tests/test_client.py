@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from pytest_setups.api.client import Client, FaultKind, ServerError
-from tests.servers.scripted import Ask, Reply, Scripted, completion, events, serve
+from pytest_setups.api.client import Client
+from pytest_setups.api.errors import FaultKind, ServerError
+from tests.conftest import Run, entries
+from tests.servers.scripted import Ask, Reply, Scripted, as_json, completion, events, serve, words
 
 BODY = b'{"messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]}'
 
@@ -24,38 +27,35 @@ def _closed() -> Iterator[None]:
 
 
 def client(server: Scripted, timeout_s: float = 20, connections: int = 1) -> Client:
-    one = Client(base_url=server.url, api_key=None, timeout_s=timeout_s, connections=connections)
-    _OPEN.append(one)
-    return one
+    opened = Client(base_url=server.url, api_key=None, timeout_s=timeout_s, connections=connections)
+    _OPEN.append(opened)
+    return opened
 
 
 def test_a_connection_is_kept(server: Scripted) -> None:
-    ports = set[int]()
     server.chat = lambda _: completion("hello")
-    one = client(server)
+    kept = client(server)
     for _ in range(3):
-        one.chat(BODY, stream=False)
-        stream = next(iter(one._transport._backend.streams))  # noqa: SLF001  # no other way to see the connection
-        ports.add(stream.get_extra_info("client_addr")[1])  # type: ignore[index]
-    assert len(ports) == 1
+        kept.chat(BODY, stream=False)
+    assert len(server.connections) == 1
 
 
 def test_a_connection_that_the_server_closed_is_made_again(server: Scripted) -> None:
     closing = completion("hello")
     server.chat = lambda _: Reply(closing.body, die_after=len(closing.body))
-    one = client(server)
-    assert [one.chat(BODY, stream=False).text for _ in range(30)] == ["hello"] * 30
+    asker = client(server)
+    assert [asker.chat(BODY, stream=False).text for _ in range(30)] == ["hello"] * 30
     assert len(server.asks) == 30
 
 
-def test_a_server_that_dies_on_every_request_is_told(server: Scripted) -> None:
+def test_a_server_that_dies_on_every_request_is_reported(server: Scripted) -> None:
     server.chat = lambda _: Reply(b"{}", die_after=0, headers={"x": "y"})
-    with pytest.raises(ServerError, match="broke off its answer"):
+    with pytest.raises(ServerError, match=r"the connection to \S+ failed"):
         client(server).chat(BODY, stream=False)
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_the_deadline_is_for_the_whole_request(server: Scripted, stream: bool) -> None:  # noqa: FBT001
+def test_the_deadline_is_for_the_whole_request(server: Scripted, *, stream: bool) -> None:
     def slow(_: Ask) -> Iterator[bytes]:
         for event in events("one two three four five six seven eight nine ten " * 20):
             if server.closing.wait(0.03):
@@ -75,10 +75,10 @@ def test_a_deadline_leaves_the_client_usable(server: Scripted) -> None:
         return completion("hello")
 
     server.chat = hang_once
-    one = client(server, timeout_s=0.3)
+    asker = client(server, timeout_s=0.3)
     with pytest.raises(ServerError, match="no complete answer"):
-        one.chat(BODY, stream=False)
-    assert one.chat(BODY, stream=False).text == "hello"
+        asker.chat(BODY, stream=False)
+    assert asker.chat(BODY, stream=False).text == "hello"
 
 
 def test_abort_ends_the_requests_of_other_threads(server: Scripted) -> None:
@@ -88,12 +88,12 @@ def test_abort_ends_the_requests_of_other_threads(server: Scripted) -> None:
         return completion("late")
 
     server.chat = hang
-    one = client(server, connections=3)
+    asker = client(server, connections=3)
     faults: list[ServerError] = []
 
     def ask() -> None:
         try:
-            one.chat(BODY, stream=False)
+            asker.chat(BODY, stream=False)
         except ServerError as error:
             faults.append(error)
 
@@ -101,7 +101,7 @@ def test_abort_ends_the_requests_of_other_threads(server: Scripted) -> None:
     for thread in threads:
         thread.start()
     server.asked.wait(10)
-    one.abort()
+    asker.abort()
     for thread in threads:
         thread.join(10)
     assert len(faults) == 3
@@ -131,18 +131,18 @@ def test_a_proxy_of_the_environment_is_used(server: Scripted, monkeypatch: pytes
     server.routes["http://vision.example:8000/v1/models"] = Reply(b'{"data": [{"id": "behind"}]}')
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.port}")
     monkeypatch.delenv("no_proxy", raising=False)
-    one = Client(base_url="http://vision.example:8000/v1", api_key=None, timeout_s=10)
-    _OPEN.append(one)
-    assert one.get("/models").data == {"data": [{"id": "behind"}]}
+    asker = Client(base_url="http://vision.example:8000/v1", api_key=None, timeout_s=10)
+    _OPEN.append(asker)
+    assert asker.get("/models").data == {"data": [{"id": "behind"}]}
 
 
-def test_a_proxy_is_told_who_asks(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_gets_the_credentials_in_its_url(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", f"http://ann:secret@127.0.0.1:{server.port}")
     monkeypatch.delenv("no_proxy", raising=False)
-    one = Client(base_url="http://vision.example/v1", api_key=None, timeout_s=10)
-    _OPEN.append(one)
+    asker = Client(base_url="http://vision.example/v1", api_key=None, timeout_s=10)
+    _OPEN.append(asker)
     with pytest.raises(ServerError, match="HTTP 404"):
-        one.get("/models")
+        asker.get("/models")
     assert server.heads[-1]["proxy-authorization"] == "Basic YW5uOnNlY3JldA=="
 
 
@@ -159,3 +159,71 @@ def test_two_servers_do_not_share_anything() -> None:
         second.chat = lambda _: completion("second")
         assert client(first).chat(BODY, stream=False).text == "first"
         assert client(second).chat(BODY, stream=False).text == "second"
+
+
+KEY = "qX7vLongOpaqueKey42"
+
+
+def echoing(body: str, status: int = 200, **headers: str) -> Reply:
+    """A server that puts the key it was sent into its answer, at the place where messages are cut."""
+    return Reply(
+        body.replace("KEY", KEY).encode(),
+        status,
+        headers={k: v.replace("KEY", KEY) for k, v in headers.items()},
+    )
+
+
+ECHOES = {
+    "not JSON": echoing(f"{'x' * 290} KEY"),
+    "no choices": echoing(json.dumps({"choices": [], "headers": {"x": f"{'x' * 140} KEY"}})),
+    "an error": echoing(json.dumps({"error": {"message": f"{'x' * 490} KEY"}}), 401),
+    "a page": echoing(f"<html><title>{'x' * 90} KEY</title>", 502),
+    "a redirect": echoing("", 307, location="http://other/KEY"),
+    "an error in a stream": echoing('data: {"error": {"message": "bad key KEY"}}\n\n'),
+    "an event that is not JSON": echoing("data: bad key KEY\n\n"),
+}
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+@pytest.mark.parametrize("place", ["key", "password"])
+def test_a_secret_that_the_server_echoes_is_not_shown(
+    project: pytest.Pytester, server: Scripted, monkeypatch: pytest.MonkeyPatch, echo: str, place: str
+) -> None:
+    server.chat = lambda _: ECHOES[echo]
+    monkeypatch.setenv("MY_KEY", KEY)
+    url = server.url.replace("//", f"//ann:{KEY}@") if place == "password" else server.url
+    more = ["--setup-api-key-env", "MY_KEY"] if place == "key" else []
+    more += ["--setup-stream"] if "stream" in echo or "event" in echo else []
+
+    result = project.runpytest("--setup-base-url", url, "--junitxml", "junit.xml", "--record-failed", *more)
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    shown = result.stdout.str() + (project.path / "junit.xml").read_text("utf-8") + str(entries(project.path))
+    assert KEY[:6] not in shown
+
+
+def test_a_secret_in_what_the_server_says_of_itself_is_not_shown(
+    project: pytest.Pytester, server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.routes["/version"] = as_json({"version": f"0.32 for {KEY}"})
+    monkeypatch.setenv("MY_KEY", KEY)
+
+    result = project.runpytest(
+        "--setup-base-url", server.url, "--setup-api-key-env", "MY_KEY", "--junitxml", "junit.xml", "--record"
+    )
+
+    result.assert_outcomes(passed=11)
+    shown = result.stdout.str() + (project.path / "junit.xml").read_text("utf-8") + str(entries(project.path))
+    assert KEY not in shown
+    assert "0.32 for [hidden]" in shown
+
+
+def test_a_token_count_that_cannot_be_is_unknown(
+    run: Run, server: Scripted, project: pytest.Pytester
+) -> None:
+    server.chat = lambda ask: completion(words(ask), prompt_tokens=2_000_000_000)
+
+    run("--record").assert_outcomes(passed=11)
+
+    (entry,) = entries(project.path).values()
+    assert entry["verification"]["status"] == "success"

@@ -387,7 +387,7 @@ def test_the_command_may_stand_in_the_ini_file_on_several_lines(
 def test_no_tagger_is_run_when_the_server_is_gone(project: pytest.Pytester) -> None:
     result = project.runpytest("--setup-base-url", "http://127.0.0.1:9/v1", *tagger(f"{PICTURES} paths"))
     result.assert_outcomes(failed=12)
-    result.stdout.fnmatch_lines(["nobody answers at *", "tagger: the command was not run*"])
+    result.stdout.fnmatch_lines(["cannot connect to *", "tagger: the command was not run*"])
 
 
 def test_what_the_personal_tagger_of_imageworks_wrote(project: pytest.Pytester, server: Scripted) -> None:

@@ -43,14 +43,17 @@ CHAT_FAULTS: dict[str, tuple[Callable[[Ask], Reply], str]] = {
     ),
     "HTML, 200": (
         lambda _: Reply(HTML, content_type="text/html"),
-        "* answered no JSON but * bytes: an HTML page*",
+        "the answer of * is not JSON (* bytes): an HTML page*",
     ),
-    "cut JSON": (lambda _: Reply(b'{"choices": [{"mess'), "* answered no JSON but 19 bytes*"),
-    "not an object": (lambda _: as_json([1]), "the answer holds no choices: [[]1]"),
-    "no choices": (lambda _: as_json({"choices": []}), "the answer holds no choices*"),
+    "cut JSON": (lambda _: Reply(b'{"choices": [{"mess'), "the answer of * is not JSON (19 bytes)*"),
+    "not an object": (lambda _: as_json([1]), "the answer has no choices: [[]1]"),
+    "no choices": (lambda _: as_json({"choices": []}), "the answer has no choices*"),
     "50 MB": (lambda _: Reply(b'{"choices": "' + b"x" * 50_000_000 + b'"}'), "* answered more than 8 MiB*"),
-    "dies half-way": (lambda _: Reply(b'{"choices": [{"message"', die_after=9), "* broke off its answer: *"),
-    "deep JSON": (lambda _: Reply(b"[" * 200_000), "* answered no JSON but 200000 bytes*"),
+    "dies half-way": (
+        lambda _: Reply(b'{"choices": [{"message"', die_after=9),
+        "the connection to * failed: *",
+    ),
+    "deep JSON": (lambda _: Reply(b"[" * 200_000), "the answer of * is not JSON (200000 bytes)*"),
 }
 
 
@@ -79,7 +82,7 @@ def test_nobody_listening(project: pytest.Pytester) -> None:
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
         result = project.runpytest("--setup-base-url", url, "--record")
     result.assert_outcomes(failed=11)
-    result.stdout.fnmatch_lines([f"setups: {url}, 3 images: nobody answers at {url}/models: *refused*"])
+    result.stdout.fnmatch_lines([f"setups: {url}, 3 images: cannot connect to {url}/models: *refused*"])
     result.stdout.fnmatch_lines(
         ["not recorded: only successful runs are recorded; --record-failed keeps the attempt"]
     )

@@ -184,7 +184,7 @@ def test_a_server_that_is_late_fails_the_tests_and_is_stopped(
 
     result.assert_outcomes(failed=11)
     result.stdout.fnmatch_lines(
-        ["*not ready after 1 s: nobody answers*its log * ends with:", "*loading the weights"]
+        ["*not ready after 1 s: cannot connect to *its log * ends with:", "*loading the weights"]
     )
     assert_gone(tmp_path)
 

@@ -1,6 +1,8 @@
 """An httpx transport with one deadline for a whole request, which can be aborted from another thread.
 
-httpx limits each read and each write; a server that sends one byte a second passes every such limit.
+The transport of httpx limits each read and each write; a server that sends one byte a second passes every
+such limit, and vLLM was seen to hang that way (vllm#17972). Only asyncio could cancel a request from
+outside, and the rest of a run is synchronous. Connections, TLS and HTTP itself are httpcore's.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ class _Request(threading.local):
 
 
 class _Clock:
-    """What is left of each thread's time; nothing once aborted."""
+    """The time that is left to each thread's request; none once aborted."""
 
     def __init__(self) -> None:
         self.request = _Request()
@@ -36,8 +38,7 @@ class _Clock:
 
     def left(self) -> float | None:
         if self.aborted:
-            message = "aborted"
-            raise httpcore.NetworkError(message)
+            raise httpcore.NetworkError("aborted")
         remaining = self.request.deadline - time.perf_counter()
         if remaining <= 0:
             raise httpcore.ReadTimeout
@@ -45,6 +46,8 @@ class _Clock:
 
 
 class _Stream(httpcore.NetworkStream):
+    """A connection whose every read and write may take what is left of the request's time."""
+
     def __init__(self, inner: httpcore.NetworkStream, backend: _Backend) -> None:
         self._inner = inner
         self._backend = backend
@@ -75,13 +78,16 @@ class _Stream(httpcore.NetworkStream):
         return self._inner.get_extra_info(info)
 
     def shut_down(self) -> None:
-        found = self._inner.get_extra_info("socket")
-        if isinstance(found, socket.socket):
+        connection = self._inner.get_extra_info("socket")
+        if isinstance(connection, socket.socket):
+            # shutdown, not close: it wakes a thread that waits in recv, and the thread then closes.
             with contextlib.suppress(OSError):
-                found.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Backend(httpcore.NetworkBackend):
+    """Opens the connections, and knows those that are open."""
+
     def __init__(self) -> None:
         self.clock = _Clock()
         self.streams: set[_Stream] = set()
@@ -121,7 +127,7 @@ class Transport(httpx.BaseTransport):
             proxy=_proxy(url),
             max_connections=connections,
             max_keepalive_connections=connections,
-            keepalive_expiry=4.0,
+            keepalive_expiry=4.0,  # uvicorn, below vLLM and SGLang, closes idle connections after 5 s
             network_backend=self._backend,
         )
 
@@ -180,12 +186,28 @@ def _proxy(url: httpx.URL) -> httpcore.Proxy | None:
     Raises:
         httpcore.UnsupportedProtocol: it is of another kind.
     """
-    found = None if proxy_bypass(url.host) else getproxies().get(url.scheme)
-    if not found:
+    proxy = _proxy_url(url)
+    if proxy is None:
         return None
-    proxy = httpx.URL(found if "://" in found else f"http://{found}")
     if proxy.scheme not in {"http", "https"}:
         message = f"the proxy for it is of kind {proxy.scheme}, not http: name its host in NO_PROXY"
         raise httpcore.UnsupportedProtocol(message)
+    # httpcore takes no user and password from a proxy's URL.
     auth = (proxy.username, proxy.password) if proxy.userinfo else None
     return httpcore.Proxy(str(proxy.copy_with(userinfo=None)), auth=auth)
+
+
+def proxy_password(url: httpx.URL) -> str | None:
+    """The password of the proxy that the environment names for this address."""
+    try:
+        proxy = _proxy_url(url)
+    except httpx.InvalidURL:
+        return None
+    return proxy.password or None if proxy else None
+
+
+def _proxy_url(url: httpx.URL) -> httpx.URL | None:
+    proxy = None if proxy_bypass(url.host) else getproxies().get(url.scheme)
+    if not proxy:
+        return None
+    return httpx.URL(proxy if "://" in proxy else f"http://{proxy}")  # curl takes a bare host and port

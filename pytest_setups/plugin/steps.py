@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pytest
 
-from pytest_setups.api.client import ServerError
+from pytest_setups.api.errors import ServerError
 from pytest_setups.checks.output_checks import check_outcome
 from pytest_setups.plugin.user_hooks import UserChecks
 from pytest_setups.proofs.vision import prove_vision

@@ -15,7 +15,8 @@ from pytest_setups.registry.entry import Stage
 from pytest_setups.tagging.images import control_pictures
 
 if TYPE_CHECKING:
-    from pytest_setups.api.client import Client, Reply
+    from pytest_setups.api.client import Client
+    from pytest_setups.api.reply import Reply
     from pytest_setups.tagging.images import Prepared
     from pytest_setups.tagging.request import Request
 

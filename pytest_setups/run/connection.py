@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from pytest_setups.api.client import Client, ServerError
+from pytest_setups.api.client import Client
+from pytest_setups.api.errors import ServerError
 from pytest_setups.redaction import Redactor, redact_url
 from pytest_setups.registry.entry import Stage
 from pytest_setups.run import launcher, taggers

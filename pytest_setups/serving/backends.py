@@ -1,4 +1,4 @@
-"""The kinds of server: how each tells itself, and where it says what. Adding one touches this table alone."""
+"""The kinds of server, as a table: how each is recognised, and where it answers what. A new one is a row."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_setups.api.client import ServerError
+from pytest_setups.api.errors import ServerError
 from pytest_setups.redaction import one_line, printable
 
 if TYPE_CHECKING:
@@ -22,9 +22,10 @@ MAX_TEMPLATE: Final = 20_000
 
 
 class PathStep(Enum):
-    """A step of a JSON path: in a list of models, the one that is served."""
+    """A step of a JSON path that is not a key or an index."""
 
     SERVED_MODEL = auto()
+    """In a list of models, the served one."""
 
 
 JsonPath = tuple[str | int | PathStep, ...]
@@ -32,11 +33,11 @@ JsonPath = tuple[str | int | PathStep, ...]
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Where a backend says something.
+    """Where a backend answers something.
 
     ``route`` is a path below the server's root (``POST /path`` sends the model's name), ``models`` for
     ``/v1/models`` or ``headers`` for the headers of its answer. With ``holds`` the fact is whether the
-    value is that word, or a list that holds it.
+    value is that word, or a list that contains it.
     """
 
     route: str
@@ -48,8 +49,8 @@ class Fact:
 class Backend:
     """One kind of server.
 
-    It is recognised by who owns the model in ``/v1/models`` (``owners``; empty: anybody), and then,
-    where ``confirm`` names a fact, by that fact being told.
+    It is recognised by the owner of the model in ``/v1/models`` (``owners``; empty: any), and then,
+    where ``confirm`` names a fact, by having an answer for it.
     """
 
     name: str
@@ -61,7 +62,7 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a server says of itself; what it does not say is None. ``context_length`` is in tokens."""
+    """What a server answers about itself, None where it does not; ``context_length`` is in tokens."""
 
     backend: str = UNKNOWN
     version: str | None = None
@@ -76,6 +77,8 @@ class Identity:
     command: str | None = None
 
 
+# These servers apply a checkpoint's generation_config.json unless a request names the parameters
+# (vllm#15241), so that an upgrade of the checkpoint would change the sampling.
 _NEUTRAL_SAMPLING: Final = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 _LISTED: Final = ("data", PathStep.SERVED_MODEL)
 _LITELLM_VERSION: Final = Fact(HEADERS, ("x-litellm-version",))
@@ -85,7 +88,7 @@ _TGI_MODEL: Final = Fact("/info", ("model_id",))
 _LMSTUDIO_TYPE: Final = Fact("/api/v0/models", (*_LISTED, "type"))
 
 BACKENDS: Final = (
-    # A proxy comes first, for it may pass on what the servers behind it say of themselves.
+    # A proxy comes first, because it may pass on the answers of the servers behind it.
     Backend(
         "litellm",
         confirm=_LITELLM_VERSION,
@@ -93,7 +96,7 @@ BACKENDS: Final = (
     ),
     Backend(
         "vllm",
-        owners=("vllm",),
+        owners=("vllm",),  # /version would not do: TensorRT-LLM and routers have it too
         facts={
             "version": (Fact("/version", ("version",)),),
             "model_path": (Fact(MODELS, (*_LISTED, "root")),),
@@ -105,6 +108,7 @@ BACKENDS: Final = (
         "sglang",
         owners=("sglang",),
         facts={
+            # Older versions have the routes with get_.
             "version": (Fact("/server_info", ("version",)), Fact("/get_server_info", ("version",))),
             "model_path": (Fact("/model_info", ("model_path",)), Fact("/get_model_info", ("model_path",))),
             "vision": (
@@ -131,6 +135,7 @@ BACKENDS: Final = (
             ),
             "format": (Fact(MODELS, ("models", PathStep.SERVED_MODEL, "details", "format")),),
             "chat_template": (Fact("/props", ("chat_template",)),),
+            # Of one slot: --ctx-size is shared by --parallel slots.
             "context_length": (Fact("/props", ("default_generation_settings", "n_ctx")),),
             "vision": (
                 Fact("/props", ("modalities", "vision")),
@@ -162,7 +167,7 @@ BACKENDS: Final = (
             "vision": (Fact("/api/v0/models", (*_LISTED, "type"), holds="vlm"),),
         },
     ),
-    # Neither of the last two names itself as the owner: Ollama names the model's author, TGI the model.
+    # The owner in the last two is not the server: Ollama names the model's author, TGI the model.
     Backend(
         "tgi",
         confirm=_TGI_MODEL,
@@ -192,18 +197,18 @@ _MODEL_NAME_KEYS: Final = ("id", "name", "model", "model_name")
 
 
 def identify(client: Client, models: Answer, served: str) -> tuple[Backend | None, Identity]:
-    """Who answered ``/v1/models``, and what it says of the served model.
+    """Which server answered ``/v1/models``, and what it answers about the served model.
 
-    A probe that fails leaves its facts None.
+    The backend is None for a server that is not in the table; a failed probe leaves its facts None.
     """
     probes = _Probes(client, models, served)
     owner = value_at(models.data, (*_LISTED, "owned_by"), served)
     known = {name for backend in BACKENDS for name in backend.owners}
     for backend in BACKENDS:
         owned = owner in backend.owners if backend.owners else owner not in known or _by_header(backend)
-        if owned and (backend.confirm is None or probes.told(backend.confirm) is not None):
-            said = {name: probes.first(name, facts) for name, facts in backend.facts.items()}
-            return backend, Identity(backend=backend.name, **said)
+        if owned and (backend.confirm is None or probes.value(backend.confirm) is not None):
+            answers = {name: probes.first(name, facts) for name, facts in backend.facts.items()}
+            return backend, Identity(backend=backend.name, **answers)
     return None, Identity()
 
 
@@ -230,17 +235,18 @@ class _Probes:
         self._answers: dict[str, object] = {MODELS: models.data, HEADERS: dict(models.headers)}
 
     def first(self, name: str, facts: tuple[Fact, ...]) -> Any:
-        """The first of the places that tells the fact, None when none does."""
+        """The first answer of the right type among several places, None when there is none."""
         wanted = _TYPES.get(name, str)
-        for value in map(self.told, facts):
+        for value in map(self.value, facts):
             if isinstance(value, str) and wanted is str and value:
-                return printable(value, MAX_TEMPLATE) if name == "chat_template" else one_line(value, 500)
-            if wanted is not str and type(value) is wanted:
+                shown = self._client.redactor.text(value)
+                return printable(shown, MAX_TEMPLATE) if name == "chat_template" else one_line(shown, 500)
+            if wanted is not str and type(value) is wanted:  # not isinstance: true is an int
                 return value
         return None
 
-    def told(self, fact: Fact) -> object:
-        """What one place tells."""
+    def value(self, fact: Fact) -> object:
+        """The answer in one place, None when there is none."""
         value = value_at(self._answer(fact.route), fact.path, self._served)
         if fact.holds is None or value is None:
             return value
@@ -267,6 +273,7 @@ def _by_header(backend: Backend) -> bool:
 
 
 def _served_model(data: object, served: str) -> object:
+    """The row of the served model; a single row counts whatever its name, which may be an alias."""
     rows = [row for row in data if isinstance(row, dict)] if isinstance(data, list) else []
     named = [row for row in rows if served in (row.get(name) for name in _MODEL_NAME_KEYS)]
     return next(iter(named or (rows if len(rows) == 1 else [])), None)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_setups.api.client import ServerError
+from pytest_setups.api.errors import ServerError
 from pytest_setups.redaction import HIDDEN, redact, redact_url
 from pytest_setups.serving.command_line.launch_command import LaunchCommand, parse_command
 from pytest_setups.serving.local.listener import address, describe_listener, is_local, is_relevant

@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_setups.api.client import FaultKind, ServerError, server_root
+from pytest_setups.api.client import server_root
+from pytest_setups.api.errors import FaultKind, ServerError
 from pytest_setups.redaction import one_line, printable, redact_url
 from pytest_setups.registry.entry import Stage
 from pytest_setups.serving.backends import Identity, identify

@@ -11,7 +11,7 @@ from pytest_setups.registry.entry import Stage
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_setups.api.client import Reply
+    from pytest_setups.api.reply import Reply
     from pytest_setups.tagging.images import Sample
     from pytest_setups.tagging.keywords import Keywords
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
-from pytest_setups.api.client import MAX_TEXT, Reply
+from pytest_setups.api.reply import MAX_TEXT, Reply
 from pytest_setups.redaction import one_line, printable, redact
 from pytest_setups.registry.entry import Stage
 from pytest_setups.tagging.keywords import as_keywords, parse_keywords

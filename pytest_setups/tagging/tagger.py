@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from pytest_setups.api.client import ServerError
+from pytest_setups.api.errors import ServerError
 from pytest_setups.registry.entry import Stage
 from pytest_setups.tagging.images import ImageError
 from pytest_setups.tagging.outputs import TAGGER_CHECK, Failure, Outcome, TaggerError, without_reasoning

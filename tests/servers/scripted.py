@@ -144,6 +144,7 @@ class Scripted:
     routes: dict[str, Reply | Callable[[], Reply]] = field(default_factory=dict)
     asks: list[Ask] = field(default_factory=list)
     heads: list[dict[str, str]] = field(default_factory=list)
+    connections: set[int] = field(default_factory=set)
     at_once: int = 0
     most_at_once: int = 0
     asked: threading.Event = field(default_factory=threading.Event)
@@ -185,6 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(found if isinstance(found, Reply) else found())
 
     def do_POST(self) -> None:
+        self.scripted.connections.add(self.client_address[1])
         body = self.rfile.read(int(self.headers["content-length"]))
         if self.path.startswith("/api/"):
             self.do_GET()

@@ -1,0 +1,72 @@
+"""Server faults, and what an answer says that is not the one asked for.
+
+Messages are redacted here, before they are cut: a cut could leave half a secret, which nobody would
+recognise later.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_setups.redaction import one_line
+
+if TYPE_CHECKING:
+    from pytest_setups.redaction import Redactor
+
+_MAX_READ: Final = 20_000
+
+
+class FaultKind(StrEnum):
+    """What kind of fault a server showed."""
+
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    STATUS = "status"
+    ANSWER = "answer"
+
+
+class ServerError(Exception):
+    """A server fault; the message, without secrets, holds what the server did or answered."""
+
+    def __init__(self, kind: FaultKind, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.status = status
+
+
+def parse_json(data: bytes, source: str, redactor: Redactor) -> Any:
+    """The JSON value in an answer.
+
+    Raises:
+        ServerError: it is not JSON; the message names the ``source``.
+    """
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):  # RecursionError: brackets nested some thousand deep
+        message = f"{source} is not JSON ({len(data)} bytes): {error_text(data, redactor)}"
+        raise ServerError(FaultKind.ANSWER, message) from None
+
+
+def error_text(data: bytes, redactor: Redactor) -> str:
+    """The error in an answer: ``error.message``, ``error``, ``detail``, a page's title, or its text."""
+    text = data[:_MAX_READ].decode("utf-8", "replace")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return _page_title(text, redactor) or one_line(redactor.text(text), 300) or "no text"
+    # OpenAI: {"error": {"message": ...}}; older vLLM: {"message": ...}; FastAPI: {"detail": ...}.
+    for key in ("error", "message", "detail"):
+        while isinstance(value, dict) and value.get(key):
+            value = value[key]
+    return one_line(redactor.text(value) if isinstance(value, str) else json.dumps(redactor.json(value)), 500)
+
+
+def _page_title(text: str, redactor: Redactor) -> str | None:
+    """An HTML page by its title, as gateways answer; None for any other text."""
+    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.DOTALL | re.IGNORECASE)
+    if title:
+        return f"an HTML page titled {one_line(redactor.text(title[1]), 100)!r}"
+    return "an HTML page" if re.match(r"\s*<(!doctype|html)", text, re.IGNORECASE) else None
