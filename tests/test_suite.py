@@ -192,18 +192,3 @@ def test_own_tests_of_a_project_are_not_touched(project: pytest.Pytester) -> Non
     result.assert_outcomes(passed=1)
     result.stdout.no_fnmatch_line("setups:*")
     assert not (project.path / "registry").exists()
-
-
-def test_idle_imports_only_pytest_and_the_standard_library(project: pytest.Pytester) -> None:
-    project.makepyfile("def test_own(): pass")
-    program = (
-        "import sys, pytest; status = pytest.main(['-q', '-p', 'no:xdist', '-p', 'no:rerunfailures']); "
-        "heavy = {'pydantic', 'httpx', 'httpcore', 'PIL', 'git', 'typer', 'rich', 'jinja2', 'pygal'}; "
-        "heavy &= set(sys.modules); "
-        "rooms = sorted({name.split('.')[1] for name in sys.modules if name.startswith('pytest_setups.')}); "
-        "print(status, heavy, rooms)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=project.path, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.splitlines()[-1] == "0 set() ['config', 'plugin']", done.stdout
