@@ -191,7 +191,10 @@ def test_the_environment_and_directory_of_the_entry_are_used(
         (
             {"server": {"command": "vllm serve m --api-key [hidden]"}},
             ["--setup-from", "first", "--setup-launch"],
-            "* was recorded without its secret: give the whole command with --setup-launch",
+            (
+                "the command was recorded without the secret in --api-key: fill it in and type "
+                "--setup-launch 'vllm serve m --api-key SECRET'"
+            ),
         ),
         (
             {"tagger": {"max_new_tokens": -1}},

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PROGRAM = shlex.join([sys.executable, str(standalone.__file__)])
 GONE_WITHIN_S = 15
+IN_SHELL = shlex.join(["bash", "-c", "vllm serve $MODEL --x '{\"a\": 1}'"])
 
 
 @pytest.fixture(autouse=True)
@@ -192,9 +193,9 @@ def test_a_server_that_is_late_fails_the_tests_and_is_stopped(
 def test_the_port_must_be_free_first(project: pytest.Pytester, server: Scripted) -> None:
     result = launch(project, f"{PROGRAM} --port {server.port}")
 
-    instead = f"stop that, choose another port, or verify what runs there with --setup-base-url {server.url}"
+    instead = f"stop that server, choose another port, or verify it with --setup-base-url {server.url}"
     result.stderr.fnmatch_lines(
-        [f"ERROR: port {server.port} is taken by process {os.getpid()}: *; {instead}"]
+        [f"ERROR: port {server.port} is already in use by process {os.getpid()} (*); {instead}"]
     )
     assert server.asks == []
 
@@ -203,11 +204,20 @@ def test_the_port_must_be_free_first(project: pytest.Pytester, server: Scripted)
     ("typed", "said"),
     [
         ("no-such-server --port 1", "no-such-server cannot be started: No such file or directory"),
-        ("vllm serve 'm", "* is no command: is a quote open[?]"),
-        ("vllm serve $MODEL", "* needs a shell: write bash -c '...' around it"),
-        ("python server.py", "* does not tell its port: add --setup-base-url *"),
+        ("vllm serve 'm", "the command cannot be parsed, a quote may be open: vllm serve 'm"),
+        (
+            "vllm serve $MODEL --x '{\"a\": 1}'",
+            f"the command needs a shell: type --setup-launch {shlex.quote(IN_SHELL)}",
+        ),
+        ("python server.py", "the command does not specify a port: add --setup-base-url *"),
         ("cd /no/such/folder && x --port 1", "x cannot be started: the directory /no/such/folder: *"),
-        ("vllm serve m --api-key [hidden]", "* was recorded without its secret: give the whole command *"),
+        (
+            "A_TOKEN=[hidden] vllm serve m --api-key [hidden]",
+            (
+                "the command was recorded without the secret in A_TOKEN, --api-key: fill it in and type "
+                "--setup-launch 'A_TOKEN=SECRET vllm serve m --api-key SECRET'"
+            ),
+        ),
     ],
 )
 def test_a_command_that_cannot_be_started_is_a_usage_error(

@@ -163,7 +163,7 @@ def test_a_server_in_the_process_that_tests_has_no_command(run: Run, project: py
     (entry,) = entries(project.path).values()
     assert entry["server"]["command"] is None
     assert entry["server"]["command_source"] is None
-    assert entry["server"]["command_reason"] == "the server runs inside the process that tests"
+    assert entry["server"]["command_reason"] == "the server runs inside the process of the tests"
     assert entry["environment"]["server"] is None
 
 
@@ -173,7 +173,7 @@ def test_another_machine_is_not_asked(server: Scripted) -> None:
 
 
 def test_a_port_where_nobody_listens_gives_the_reason() -> None:
-    with pytest.raises(ListenerNotFoundError, match="no process seen from here listens on port"):
+    with pytest.raises(ListenerNotFoundError, match="no process that can be seen from here listens on port"):
         find_listener(f"http://127.0.0.1:{free_port()}/v1")
 
 

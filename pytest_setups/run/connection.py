@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pytest_setups.config.settings import Settings
+    from pytest_setups.registry.entry import CommandSource
     from pytest_setups.run.host import Announcer, Host
-    from pytest_setups.serving.command_line.launch_command import CommandSource
     from pytest_setups.serving.launch import LaunchedServer
     from pytest_setups.tagging.command_template import Template
     from pytest_setups.tagging.images import Sample

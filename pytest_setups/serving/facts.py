@@ -13,8 +13,8 @@ from pytest_setups.serving.local.model_files import ModelFacts, model_facts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_setups.registry.entry import CommandSource
     from pytest_setups.serving.backends import Identity
-    from pytest_setups.serving.command_line.launch_command import CommandSource
 
 _NO_COMMAND: Final = LaunchCommand("")
 

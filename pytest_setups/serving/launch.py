@@ -1,7 +1,8 @@
-"""A launch: a server started from a command, waited for, and known by what was asked for."""
+"""A launch: a server started from a command, waited for until it answers, and stopped by its process."""
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import socket
@@ -21,14 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pytest_setups.api.client import Client
-    from pytest_setups.serving.command_line.launch_command import CommandSource
+    from pytest_setups.registry.entry import CommandSource
 
 _CONNECT_S: Final = 1.0
+_TO_FILL_IN: Final = "SECRET"
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedLaunch:
-    """What the entry says whose command is started: base URL, environment variables and directory."""
+    """How the server of an entry was started: base URL, environment variables and directory."""
 
     base_url: str | None
     variables: Mapping[str, str]
@@ -39,7 +41,7 @@ class RecordedLaunch:
 class LaunchPlan:
     """What is to be started, and where it will answer.
 
-    ``source`` says who asked for the command: the user, or an entry that the user named.
+    ``source`` is ``launched`` for a command that the user typed, ``entry`` for that of an entry.
     """
 
     command: LaunchCommand
@@ -52,43 +54,41 @@ class LaunchPlan:
     def shown(self) -> str:
         """The command for a person, without secrets, after the variables that an entry adds to it."""
         added = self.environment.items() - self.command.environment.items()
-        return redact(
-            " ".join([*(f"{name}={shlex.quote(value)}" for name, value in sorted(added)), self.command.text])
-        )
+        variables = [f"{name}={shlex.quote(value)}" for name, value in sorted(added)]
+        return redact(" ".join([*variables, self.command.text]))
 
 
 def plan_launch(
     text: str, *, base_url: str | None = None, recorded: RecordedLaunch | None = None
 ) -> LaunchPlan:
-    """Read a command and see that it can be started here.
+    """Parse a command and check that it can be started here.
 
     Args:
         text: the command.
-        base_url: where it will answer, if the user said so; else the command tells, else the entry.
+        base_url: where it will answer, if the user named it; else the command's address, else the entry's.
         recorded: how the entry that holds the command was started. Its variables that matter to
             servers are set unless they are set already, and its directory is used if it exists here.
 
     Raises:
-        StartError: it cannot be read, needs a shell, holds a hidden secret, does not tell where it
-            will answer, or somebody listens there already.
+        StartError: it cannot be parsed, needs a shell, lacks a secret, does not specify a port, or its
+            port is in use.
     """
     command = parse_command(text)
     _refuse_unstartable(command)
     url = base_url or command.base_url or (recorded.base_url if recorded else None)
     if url is None:
-        message = f"{redact(text)!r} does not tell its port: add --setup-base-url http://127.0.0.1:PORT/v1"
-        raise StartError(message)
+        raise StartError(
+            "the command does not specify a port: add --setup-base-url http://127.0.0.1:PORT/v1; "
+            f"the command is {redact(text)}"
+        )
     _refuse_other_port(command, url)
-    _refuse_taken(url)
-    variables = recorded.variables if recorded else {}
-    unset = {name: variables[name] for name in variables if name not in os.environ and is_relevant(name)}
-    there = recorded.directory if recorded and Path(recorded.directory or "").is_dir() else None
+    _refuse_port_in_use(url)
     return LaunchPlan(
         command=command,
         source="entry" if recorded else "launched",
         base_url=url,
-        environment=unset | dict(command.environment),
-        directory=command.directory or there,
+        environment=_unset_variables(recorded) | dict(command.environment),
+        directory=command.directory or _existing_directory(recorded),
     )
 
 
@@ -104,6 +104,7 @@ class LaunchedServer:
         self.launch = launch
         self.ready_s: float | None = None
         self.process = ServerProcess(
+            # ~ is the only thing that a shell would replace in a plain command.
             [os.path.expanduser(word) for word in launch.command.arguments],
             environment=launch.environment,
             directory=os.path.expanduser(launch.directory) if launch.directory else None,
@@ -125,19 +126,20 @@ class LaunchedServer:
             request: makes the encoded body of a chat completion for a model name.
             seconds: how long it may take.
             model: the model to ask, or None for the first that is listed.
-            progress: told, between attempts, the seconds so far and the last line of the log.
+            progress: called between attempts with the seconds so far and the last line of the log.
 
         Raises:
             LaunchError: it ended, or was not ready in time; with the last lines of its log.
         """
 
-        def look() -> None:
+        def check_alive() -> None:
             self.process.check()
             progress(time.perf_counter() - self.process.started, self.process.last_line())
 
         try:
-            wait_until_ready(client, request, seconds, model=model, check_alive=look)
+            wait_until_ready(client, request, seconds, model=model, check_alive=check_alive)
         except ServerError as error:
+            # Its own end explains more than the connection that then failed.
             self.process.check()
             message = f"{error}; its log {self.process.log} ends with:\n{self.process.log_end()}"
             raise LaunchError(message) from None
@@ -145,37 +147,59 @@ class LaunchedServer:
         self.ready_s = time.perf_counter() - self.process.started
 
 
+def _unset_variables(recorded: RecordedLaunch | None) -> dict[str, str]:
+    """The recorded variables that are not set here; an entry may be anybody's, so only known names."""
+    variables = recorded.variables if recorded else {}
+    return {name: variables[name] for name in variables if name not in os.environ and is_relevant(name)}
+
+
+def _existing_directory(recorded: RecordedLaunch | None) -> str | None:
+    return recorded.directory if recorded and Path(recorded.directory or "").is_dir() else None
+
+
 def _refuse_unstartable(command: LaunchCommand) -> None:
+    """Refuse a command that cannot be started as it is, with one to copy where there is one."""
     text = redact(command.text)
     if not command.arguments:
-        message = f"{text!r} is no command: is a quote open?"
-    elif HIDDEN in command.text:
-        message = f"{text!r} was recorded without its secret: give the whole command with --setup-launch"
-    elif not command.plain:
-        message = f"{text!r} needs a shell: write bash -c '...' around it"
-    else:
-        return
-    raise StartError(message)
+        raise StartError(f"the command cannot be parsed, a quote may be open: {text}")
+    if HIDDEN in command.text:
+        complete = shlex.quote(command.text.replace(HIDDEN, _TO_FILL_IN))
+        raise StartError(
+            f"the command was recorded without the secret in {_hidden_places(command)}: "
+            f"fill it in and type --setup-launch {complete}"
+        )
+    if not command.plain:
+        in_shell = shlex.quote(shlex.join(["bash", "-c", text]))
+        raise StartError(f"the command needs a shell: type --setup-launch {in_shell}")
+
+
+def _hidden_places(command: LaunchCommand) -> str:
+    """The options and variables of a recorded command whose values were hidden."""
+    hidden = [name for name, value in command.environment.items() if HIDDEN in value]
+    for name, value in command.flags.items():
+        if HIDDEN in json.dumps(value):
+            hidden.append(f"-{name}" if len(name) == 1 else f"--{name}")
+    return ", ".join(hidden) or "it"
 
 
 def _refuse_other_port(command: LaunchCommand, url: str) -> None:
     host, port = address(url)
-    told = address(command.base_url)[1] if command.base_url else port
-    if is_local(host) and told != port:
-        message = f"the command listens on port {told}, but the base URL is {redact_url(url)}: leave one out"
-        raise StartError(message)
+    command_port = address(command.base_url)[1] if command.base_url else port
+    if is_local(host) and command_port != port:
+        message = f"the command listens on port {command_port}, but the base URL is {redact_url(url)}"
+        raise StartError(f"{message}: leave one out")
 
 
-def _refuse_taken(url: str) -> None:
+def _refuse_port_in_use(url: str) -> None:
+    """Refuse an address that answers already: the wrong server would be verified."""
     host, port = address(url)
     try:
         with socket.create_connection((host, port), _CONNECT_S):
             pass
     except OSError:
         return
-    who = describe_listener(port) if is_local(host) else "somebody"
-    message = (
-        f"port {port} is taken by {who}; stop that, choose another port, or verify what runs there with "
+    user = f" by {describe_listener(port)}" if is_local(host) else ""
+    raise StartError(
+        f"port {port} is already in use{user}; stop that server, choose another port, or verify it with "
         f"--setup-base-url {redact_url(url)}"
     )
-    raise StartError(message)

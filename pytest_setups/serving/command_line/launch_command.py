@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from pytest_setups.serving.command_line import programs
 from pytest_setups.serving.command_line.flags import first_text, pop_text, read_options, shown
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-CommandSource = Literal["given", "process", "launched", "entry"]
 _ASSIGNMENT: Final = re.compile(r"(?s)([A-Za-z_]\w*)=(.*)")
 _PYTHON: Final = re.compile(r"python[\d.]*(?:\.exe)?|pypy[\d.]*")
 _MODULE_OPTIONS: Final = frozenset({"-m", "--module"})

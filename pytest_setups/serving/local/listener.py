@@ -1,4 +1,4 @@
-"""The process that listens on a port of this machine, and the command that a person typed to start it."""
+"""The process that listens on a port of this machine, and the command that was typed to start it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from pytest_setups.redaction import is_secret_name, redact
+from pytest_setups.redaction import is_secret_name, one_line, redact
 from pytest_setups.serving.command_line.launch_command import parse_command
 from pytest_setups.serving.command_line.programs import SHELLS
 
@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# What changes how a server computes: devices, threads, caches, kernels.
 RELEVANT: Final = re.compile(
     r"(CUDA|NVIDIA|HIP|ROCR|ZE)_VISIBLE_DEVICES|ZE_AFFINITY_MASK|HSA_OVERRIDE_GFX_VERSION|"
     r"(VLLM|SGLANG|SGL|OMP|MKL|HF|TRANSFORMERS|GGML|LLAMA|OLLAMA|LMDEPLOY|TRTLLM|TORCH|PYTORCH|NCCL)_\w+"
 )
-_CONTAINER: Final = "the server runs in a container, whose processes are not this machine's"
+_CONTAINER: Final = "the server runs in a container, whose processes cannot be seen from here"
+# Programs that listen for a server elsewhere: their command and environment are not the server's.
 _FORWARDERS: Final = {
     "docker-proxy": _CONTAINER,
     "rootlessport": _CONTAINER,
@@ -40,22 +42,23 @@ _FORWARDERS: Final = {
     "ssh": "ssh forwards the port: the server runs elsewhere",
     "sshd": "sshd forwards the port: the server runs elsewhere",
     "kubectl": "kubectl forwards the port: the server runs elsewhere",
-    "nginx": "nginx answers for a server behind it",
-    "haproxy": "haproxy answers for a server behind it",
-    "caddy": "caddy answers for a server behind it",
-    "traefik": "traefik answers for a server behind it",
+    "nginx": "nginx is a proxy for another server",
+    "haproxy": "haproxy is a proxy for another server",
+    "caddy": "caddy is a proxy for another server",
+    "traefik": "traefik is a proxy for another server",
     "socat": "socat forwards the port to a server elsewhere",
 }
+# Command lines of processes that Python's multiprocessing starts, as vLLM does for its API servers.
 _WORKER: Final = re.compile(r"--multiprocessing-fork|multiprocessing\.(spawn|forkserver|resource_tracker)")
 
 
 class ListenerNotFoundError(Exception):
-    """The process of a server that cannot be known; the message says why."""
+    """The server's process cannot be determined; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """The server's process: its command as it was typed, when (UTC), where and with which variables.
+    """The server's process: its command as it was typed, start time (UTC), directory and variables.
 
     ``python`` is the interpreter that runs it, None for a program that is not Python.
     """
@@ -78,10 +81,10 @@ def find_listener(base_url: str) -> Listener:
     if not is_local(host):
         message = f"{host} is another machine"
         raise ListenerNotFoundError(message)
-    process = _listening(port)
+    process = _listening_process(port)
     try:
         with process.oneshot():
-            _refuse_strangers(process)
+            _refuse_other_programs(process)
         return _describe(process)
     except psutil.Error as error:
         message = f"the process that listens on port {port} cannot be read: {type(error).__name__}"
@@ -89,14 +92,12 @@ def find_listener(base_url: str) -> Listener:
 
 
 def describe_listener(port: int) -> str:
-    """The process that listens on a port, in words for a person."""
+    """The process that listens on a port, for a message."""
     try:
-        process = _listening(port)
-        return f"process {process.pid}: {redact(shlex.join(process.cmdline()))[:200]}"
-    except ListenerNotFoundError as error:
-        return str(error)
-    except psutil.Error:
-        return "a process that has just ended, or that another user owns"
+        process = _listening_process(port)
+        return f"process {process.pid} ({one_line(redact(shlex.join(process.cmdline())), 200)})"
+    except (ListenerNotFoundError, psutil.Error):
+        return "a process that cannot be seen from here"
 
 
 def address(base_url: str) -> tuple[str, int]:
@@ -113,34 +114,37 @@ def is_relevant(variable: str) -> bool:
 def is_local(host: str) -> bool:
     """Whether a host is this machine: loopback, or one of its own addresses."""
     try:
-        found = {str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+        addresses = {str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
     except OSError:
         return False
-    own = {entry.address.partition("%")[0] for many in psutil.net_if_addrs().values() for entry in many}
-    return all(one.startswith("127.") or one in {"::1", "0.0.0.0", "::"} or one in own for one in found)
+    # IPv6 addresses of an interface end with its name: fe80::1%eth0.
+    own = {item.address.partition("%")[0] for items in psutil.net_if_addrs().values() for item in items}
+    local = own | {"::1", "0.0.0.0", "::"}
+    return all(address.startswith("127.") or address in local for address in addresses)
 
 
-def _listening(port: int) -> psutil.Process:
+def _listening_process(port: int) -> psutil.Process:
     pids = set(_pids(port))
     if not pids:
-        message = f"no process seen from here listens on port {port}: it may run in a container"
+        message = f"no process that can be seen from here listens on port {port}: it may run in a container"
         raise ListenerNotFoundError(message)
     known = [psutil.Process(pid) for pid in sorted(pid for pid in pids if pid) if psutil.pid_exists(pid)]
     if not known:
         message = f"the process that listens on port {port} belongs to another user"
         raise ListenerNotFoundError(message)
+    # Workers inherit the socket of their parent: the server is the one that no listener started.
     with contextlib.suppress(psutil.Error):
-        return next(one for one in known if one.ppid() not in pids)
+        return next(process for process in known if process.ppid() not in pids)
     return known[0]
 
 
 def _pids(port: int) -> Iterator[int | None]:
     try:
-        found = psutil.net_connections("tcp")
-    except psutil.AccessDenied:  # macOS: only root sees those of all
+        connections = psutil.net_connections("tcp")
+    except psutil.AccessDenied:  # macOS: only root may list the connections of all processes
         yield from _own_pids(port)
         return
-    for connection in found:
+    for connection in connections:
         if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port:
             yield connection.pid
 
@@ -153,9 +157,9 @@ def _own_pids(port: int) -> Iterator[int]:
                     yield process.pid
 
 
-def _refuse_strangers(process: psutil.Process) -> None:
+def _refuse_other_programs(process: psutil.Process) -> None:
     if process.pid == os.getpid() or process.pid in {parent.pid for parent in psutil.Process().parents()}:
-        message = "the server runs inside the process that tests"
+        message = "the server runs inside the process of the tests"
         raise ListenerNotFoundError(message)
     reason = _FORWARDERS.get(process.name())
     if reason is None and _namespace(process.pid) not in {None, _namespace(os.getpid())}:
@@ -165,7 +169,7 @@ def _refuse_strangers(process: psutil.Process) -> None:
 
 
 def _namespace(pid: int) -> str | None:
-    """The mount namespace of a process, None where that is not told."""
+    """The mount namespace of a process, None where it cannot be read."""
     try:
         return str(Path(f"/proc/{pid}/ns/mnt").readlink())
     except OSError:
@@ -173,32 +177,41 @@ def _namespace(pid: int) -> str | None:
 
 
 def _describe(process: psutil.Process) -> Listener:
-    typed = _typed(process)
+    typed = _typed_process(process)
     return Listener(
         command=_as_typed(typed.cmdline()),
         started_at=datetime.fromtimestamp(typed.create_time(), UTC).replace(microsecond=0),
         directory=_or_none(typed.cwd),
-        variables=_relevant(typed),
+        variables=_relevant_variables(typed),
         python=_interpreter(process),
     )
 
 
-def _typed(process: psutil.Process) -> psutil.Process:
-    """The process that a person started: the outermost that names the same server, below any shell."""
-    chosen: psutil.Process | None = None
-    workers = process
-    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    for one in (process, *process.parents()):
-        words = _or_none(one.cmdline)
-        if not words or one.pid in own or one.pid == 1 or PurePath(words[0]).name.lstrip("-") in SHELLS:
+def _typed_process(process: psutil.Process) -> psutil.Process:
+    """The process that a person started: the outermost that names the same server, below any shell.
+
+    ``uv run vllm serve`` is three processes, of which the last listens and the first was typed.
+    """
+    outermost: psutil.Process | None = None
+    main = process  # of a server that is not known: the parent of its workers
+    for ancestor in (process, *process.parents()):
+        words = _or_none(ancestor.cmdline)
+        if not words or _is_starter(ancestor, words):
             break
         if parse_command(shlex.join(words)).backend:
-            chosen = one
-        elif chosen is not None:
+            outermost = ancestor
+        elif outermost is not None:
             break
-        elif workers == one and any(_WORKER.search(word) for word in words):
-            workers = one.parent() or one
-    return chosen or workers
+        elif main == ancestor and any(_WORKER.search(word) for word in words):
+            main = ancestor.parent() or ancestor
+    return outermost or main
+
+
+def _is_starter(process: psutil.Process, words: list[str]) -> bool:
+    """Whether a process is what people start servers from: a shell, init, or these tests."""
+    if process.pid in {1, os.getpid(), *(parent.pid for parent in psutil.Process().parents())}:
+        return True
+    return PurePath(words[0]).name.lstrip("-") in SHELLS  # a login shell is named -bash
 
 
 def _as_typed(words: list[str]) -> str:
@@ -209,9 +222,9 @@ def _as_typed(words: list[str]) -> str:
     return shlex.join(words)
 
 
-def _relevant(process: psutil.Process) -> dict[str, str]:
-    found = _or_none(process.environ) or {}
-    return {name: redact(value) for name, value in sorted(found.items()) if is_relevant(name)}
+def _relevant_variables(process: psutil.Process) -> dict[str, str]:
+    environment = _or_none(process.environ) or {}
+    return {name: redact(value) for name, value in sorted(environment.items()) if is_relevant(name)}
 
 
 def _interpreter(process: psutil.Process) -> Path | None:
@@ -225,8 +238,9 @@ def _interpreter(process: psutil.Process) -> Path | None:
     return None
 
 
-def _or_none(ask: Callable[[], T]) -> T | None:
+def _or_none(read: Callable[[], T]) -> T | None:
+    """What a process has, None when it has just ended or belongs to another user."""
     try:
-        return ask()
+        return read()
     except (psutil.Error, OSError):
         return None
