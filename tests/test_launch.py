@@ -298,7 +298,7 @@ def test_the_demo_names_what_to_install_when_the_processor_lacks_instructions(
     program.write_text(f"#!{sys.executable}\nimport os\nos.kill(os.getpid(), 4)\n", "utf-8")
     program.chmod(0o755)
 
-    result = project.runpytest("--setup-demo", "--setup-demo-server", str(program))
+    result = project.runpytest("--setup-demo", f"--setup-demo-server={program}")
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
