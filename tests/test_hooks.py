@@ -149,7 +149,7 @@ def changing(part: str) -> str:
             changing("{'results': {'file': 'results/x.jsonl', 'sha256': '0' * 64, 'lines': 1}}"),
             "changed verification.results, which the run has proved",
         ),
-        (changing("{'status': 'perfect'}"), "returned no valid entry: *verification.status*"),
+        (changing("{'status': 'perfect'}"), "returned an invalid entry: *verification.status*"),
         ("def pytest_setups_modify_entry(): return {}", "returned dict: expected an Entry or None"),
         (
             "def pytest_setups_modify_entry(): return 1 / 0",
