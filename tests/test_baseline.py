@@ -287,8 +287,8 @@ def test_a_part_of_a_run_is_not_compared_and_does_not_pass(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--setup-fail-if", "p50:20%"), "--setup-fail-if goes with a baseline: *"),
-        (("--setup-baseline-allow", "server"), "--setup-baseline-allow goes with a baseline: *"),
+        (("--setup-fail-if", "p50:20%"), "--setup-fail-if needs a baseline: *"),
+        (("--setup-baseline-allow", "server"), "--setup-baseline-allow needs a baseline: *"),
         (
             ("--setup-baseline=x", "--setup-fail-if", "p51:20%"),
             "*unknown figure 'p51'; the figures are min, mean, *",
@@ -302,15 +302,15 @@ def test_a_part_of_a_run_is_not_compared_and_does_not_pass(run: Run) -> None:
         (("--setup-baseline=x", "--setup-fail-if", "tokens_per_s:-100%"), "*cannot fall by 100 %*"),
         (("--setup-baseline=x", "--setup-fail-if", "output_tokens:-20%,3"), "*need the same sign*"),
         (("--setup-baseline=x", "--setup-fail-if", "keywords_overlap:1.5"), "*from 0 to 1*"),
-        (("--setup-baseline=x", "--setup-baseline-allow", "flags"), "*'flags' is no field of an entry; *"),
+        (("--setup-baseline=x", "--setup-baseline-allow", "flags"), "*'flags' is not a field of an entry; *"),
         (
             ("--setup-baseline=x", "--setup-fail-if", "image.min:10%"),
             "*of whole images image.mean, image.p50*",
         ),
-        (("--setup-baseline=x", "--setup-fail-if", "ttft:20%"), "*'ttft:20%': *--setup-stream alone*"),
+        (("--setup-baseline=x", "--setup-fail-if", "ttft:20%"), "*'ttft:20%': *only with --setup-stream*"),
         (
             (*tagger(), "--setup-baseline=x", "--setup-fail-if", "min:20%"),
-            "*'min:20%': a tagger command tells no times of its stages; type image.mean*",
+            "*'min:20%': a tagger command does not measure single stages; type image.mean*",
         ),
         (("--setup-repeat", "0"), "--setup-repeat: *greater than or equal to 1*"),
         (

@@ -160,3 +160,13 @@ def test_workers_read_the_same_types(bare: pytest.Pytester, server: Scripted) ->
     bare.makepyprojecttoml(f"[tool.pytest]\nsetup_base_url = '{server.url}'\nsetup_max_edge = 640")
     bare.makepyfile(test_own="def test_own(setup_settings): assert setup_settings.max_edge == 640")
     bare.runpytest("-n", "1", "test_own.py").assert_outcomes(passed=1)
+
+
+@native
+def test_a_key_in_a_value_of_the_wrong_type_is_not_shown(bare: pytest.Pytester, server: Scripted) -> None:
+    bare.makepyprojecttoml(
+        f"[tool.pytest]\nsetup_base_url = '{server.url}'\nsetup_api_key_env = ['sk-live-4f9a8b7c6d5e4f9a']"
+    )
+    result = bare.runpytest()
+    result.stderr.fnmatch_lines(["ERROR: setup_api_key_env in pyproject.toml: *"])
+    assert "4f9a" not in result.stderr.str()

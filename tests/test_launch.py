@@ -234,7 +234,7 @@ def test_a_command_that_cannot_be_started_is_a_usage_error(
     ("arguments", "said"),
     [
         (["--setup-launch"], "--setup-launch needs a command, or --setup-from SLUG *"),
-        (["--setup-launch", "x", "--setup-demo"], "--setup-demo starts a server of its own: *"),
+        (["--setup-launch", "x", "--setup-demo"], "--setup-demo starts its own server: *"),
         (["--setup-launch", "x", "--setup-launch-timeout", "0"], "--setup-launch-timeout: * greater than 0*"),
         (
             ["--setup-launch", "vllm serve m --port 5", "--setup-base-url", "http://localhost:6/v1"],

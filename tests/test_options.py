@@ -16,9 +16,9 @@ from tests.servers.scripted import Scripted, as_json, models
 
 MISTAKES = {
     "--setup-base-url=localhost:24001": "--setup-base-url: type an address such as http://localhost:24001/v1*",
-    "--setup-base-url=http://h/v1?key=1": "--setup-base-url: a base URL has no ? or #*",
-    "--setup-base-url=http://localhost:99999/v1": "--setup-base-url: its host or port cannot be*",
-    "--setup-base-url=http://a..b/v1": "--setup-base-url: its host or port cannot be*",
+    "--setup-base-url=http://h/v1?key=1": "--setup-base-url: a base URL has no query or fragment*",
+    "--setup-base-url=http://localhost:99999/v1": "--setup-base-url: invalid host or port; type an address*",
+    "--setup-base-url=http://a..b/v1": "--setup-base-url: invalid host or port; type an address*",
     '--setup-extra-body={"x": NaN}': "--setup-extra-body: not JSON *",
     "--setup-timeout=soon": "--setup-timeout: Input should be a valid number*'soon'",
     "--setup-timeout=0": "--setup-timeout: Input should be greater than 0*",
@@ -28,7 +28,7 @@ MISTAKES = {
     "--setup-concurrency=0": "--setup-concurrency: *greater than or equal to 1*",
     "--setup-extra-body=top_k": "--setup-extra-body: not JSON *type an object such as*",
     "--setup-extra-body=[1]": "--setup-extra-body: *valid dictionary*",
-    '--setup-extra-body={"model": "x"}': "--setup-extra-body: 'model' is set by an option of its own*",
+    '--setup-extra-body={"model": "x"}': "--setup-extra-body: 'model' is set by another option*",
     "--setup-prompts=poetry": "--setup-prompts: poetry is neither a profile (default, concise, archive)*",
     "--setup-images=nowhere": "no such file or folder: *nowhere",
     "--setup-images=notes.txt": "*notes.txt is not named like an image: known are *",
@@ -36,8 +36,8 @@ MISTAKES = {
     "--setup-api-key-env=NO_SUCH_KEY": "--setup-api-key-env: the environment variable 'NO_SUCH_KEY'*not set",
     "--setup-slug=Über": "--setup-slug: 'Über' is not a slug: use a-z 0-9 . _ -*",
     "--setup-slug=mine": "--setup-slug names an entry: add --record",
-    "--setup-demo": "--setup-demo starts a server of its own: leave out --setup-base-url",
-    "--setup-demo-server=x": "--setup-demo-server goes with --setup-demo",
+    "--setup-demo": "--setup-demo starts its own server: leave out --setup-base-url",
+    "--setup-demo-server=x": "--setup-demo-server needs --setup-demo",
     "--setup-model=other": "the server does not list the caption model 'other'; it serves served",
     "--setup-keywords-model=other": "the server does not list the keywords model 'other'; it serves served",
 }
@@ -279,9 +279,7 @@ def test_files_in_the_ini_are_beside_it(project: pytest.Pytester, server: Script
 def test_the_nearer_place_wins_over_what_it_contradicts(project: pytest.Pytester, server: Scripted) -> None:
     project.makeini(f"[pytest]\nsetup_demo = true\nsetup_slug = nightly\nsetup_base_url = {server.url}")
     result = project.runpytest("--co", "-q")
-    result.stderr.fnmatch_lines(
-        ["ERROR: --setup-demo starts a server of its own: leave out --setup-base-url"]
-    )
+    result.stderr.fnmatch_lines(["ERROR: --setup-demo starts its own server: leave out --setup-base-url"])
     project.runpytest("--setup-base-url", server.url).assert_outcomes(passed=11)
     project.runpytest("--no-setup-demo", "--record").stdout.fnmatch_lines(
         ["recorded: registry/entries/nightly.json"]
@@ -304,3 +302,28 @@ def test_a_path_in_the_ini_file_is_relative_to_it(project: pytest.Pytester, serv
     project.chdir()
     result = project.runpytest("--co", "-q", f"--rootdir={project.path}", "-c", str(Path("tox.ini")))
     assert "setup::test_caption[cat.jpg]" in result.outlines
+
+
+@pytest.mark.parametrize(
+    "key", ["sk-live-4f9a8b7c6d5e", "hf_AbCdEf1234567890", "AKIAIOSFODNN7EXAMPLE", "4f9a8b7c6d5e"]
+)
+def test_a_key_typed_where_the_name_of_its_variable_belongs_is_not_shown(key: str, run: Run) -> None:
+    result = run(f"--setup-api-key-env={key}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --setup-api-key-env: no environment variable has the given name, *"])
+    assert key not in result.stderr.str() + result.stdout.str()
+
+
+@pytest.mark.parametrize("option", ["prompts", "images", "registry", "report", "environment", "baseline"])
+def test_a_home_of_no_user_is_a_path_like_any_other(option: str, run: Run) -> None:
+    result = run(f"--setup-{option}=~nouser/x", "--setup-record-failed")
+    assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
+def test_prompts_of_a_home_of_no_user(run: Run) -> None:
+    result = run("--setup-prompts=~nouser/x")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: --setup-prompts: ~nouser/x is neither a profile *nor a readable file*"]
+    )

@@ -1,4 +1,4 @@
-"""Again: the settings that an entry holds, for a run that verifies its setup once more."""
+"""The settings that an entry holds, for a run that verifies its setup again."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 _SAME_NAMES: Final = ("max_new_tokens", "temperature", "top_p", "seed", "stream", "extra_body", "concurrency")
 
 
-def load_origin(root: Path, slug: str) -> Entry:
+def load_entry(root: Path, slug: str) -> Entry:
     """The entry to verify again.
 
     Raises:
-        ValueError: there is none of that slug, or it cannot be read.
+        ValueError: no entry has that slug, or it cannot be read.
     """
     try:
         return Registry(root).find(slug)
@@ -32,28 +32,28 @@ def load_origin(root: Path, slug: str) -> Entry:
 def settings_of(entry: Entry, given: Collection[str]) -> dict[str, Any]:
     """The settings in an entry, by field; ``given`` are the fields that the user gave, which win.
 
-    A base URL is none of them when a server is launched, for then its command tells.
+    Without the base URL when a server is launched: it follows from the command.
     """
     tagger = entry.tagger
-    found: dict[str, Any] = {name: getattr(tagger, name) for name in _SAME_NAMES}
+    values: dict[str, Any] = {name: getattr(tagger, name) for name in _SAME_NAMES}
     if "tagger_command" not in given:
-        found["repeat"] = entry.performance.repeat
-    found["max_edge"] = tagger.image.max_edge if tagger.image else None
-    found["prompts"] = _prompts(tagger.prompts)
+        values["repeat"] = entry.performance.repeat
+    values["max_edge"] = tagger.image.max_edge if tagger.image else None
+    values["prompts"] = _prompts(tagger.prompts)
     if "launch" not in given:
-        found["base_url"] = tagger.base_url
+        values["base_url"] = tagger.base_url
     if "model" not in given:
-        found |= {f"{stage}_model": name for stage, name in tagger.models.items()}
-    return {name: value for name, value in found.items() if value is not None and name not in given}
+        values |= {f"{stage}_model": name for stage, name in tagger.models.items()}
+    return {name: value for name, value in values.items() if value is not None and name not in given}
 
 
-def _prompts(kept: PromptSet | None) -> Prompts | None:
-    if kept is None or not (kept.caption and kept.keywords and kept.description):
+def _prompts(recorded: PromptSet | None) -> Prompts | None:
+    if recorded is None or not (recorded.caption and recorded.keywords and recorded.description):
         return None
     return Prompts(
-        profile=kept.profile or "entry",
-        system=kept.system,
-        caption=kept.caption,
-        keywords=kept.keywords,
-        description=kept.description,
+        profile=recorded.profile or "entry",
+        system=recorded.system,
+        caption=recorded.caption,
+        keywords=recorded.keywords,
+        description=recorded.description,
     )

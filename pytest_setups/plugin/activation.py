@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from pytest_setups.config.settings import Settings, SettingsError
+from pytest_setups.config.loading import load_settings
+from pytest_setups.config.settings import SettingsError
 from pytest_setups.plugin import option_values, progress
 from pytest_setups.plugin.console import host_of
 from pytest_setups.plugin.controller import WORKER_INPUT, Controller, usage_error
@@ -21,6 +22,7 @@ from pytest_setups.serving.local.environment import EnvironmentFileError, load_e
 from pytest_setups.tagging.images import ImageError, find_samples
 
 if TYPE_CHECKING:
+    from pytest_setups.config.settings import Settings
     from pytest_setups.run.host import Host
     from pytest_setups.tagging.images import Sample
 
@@ -57,7 +59,7 @@ def _register_hooks(config: pytest.Config, connection: Connection) -> None:
 
 
 def _connection(config: pytest.Config) -> Connection:
-    settings = Settings.load(option_values.given_values(config), config.rootpath)
+    settings = load_settings(option_values.given_values(config), config.rootpath)
     if settings.environment is not None:
         load_environment(settings.environment)
     host = host_of(config)

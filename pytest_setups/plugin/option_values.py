@@ -161,14 +161,18 @@ def _from_ini_file(config: pytest.Config, item: Option) -> GivenValue | None:
             value = config.getini(item.key)
     except (pytest.UsageError, TypeError, ValueError) as error:  # only from 9.2 always a UsageError
         fault = str(error).removeprefix(f"{config.inipath}: config option '{item.key}' ")
-        message = f"{place}: {fault}; type {item.ini_example}"
-        raise pytest.UsageError(message) from None
+        raise _wrong_type(f"{place}: {fault}; type {item.ini_example}") from None
     if value is None or value in ("", []):
         return None
     if not _fits(value, item):
-        message = f"{place}: type {item.ini_example}; got {value!r}"
-        raise pytest.UsageError(message)
+        raise _wrong_type(f"{place}: type {item.ini_example}; got {value!r}")
     return GivenValue(_anchored(value, item, config), place, Source.INI_FILE)
+
+
+def _wrong_type(message: str) -> pytest.UsageError:
+    from pytest_setups.redaction import redact
+
+    return pytest.UsageError(redact(message))
 
 
 def _fits(value: object, item: Option) -> bool:

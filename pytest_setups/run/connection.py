@@ -95,7 +95,7 @@ class Connection:
         server: Server | None = None
         try:
             self._wait_for_server(announcer)
-            server = meet(self.client, self.settings.wished_models)
+            server = meet(self.client, self.settings.requested_models)
             self._state = Connected(server)
             self._warm_up()
         except (ServerError, LaunchError) as error:
@@ -291,7 +291,7 @@ class Connection:
         elif settings.wait:
             where = redact_url(self._base_url)
             announcer.announce(f"setups: waiting up to {settings.wait:g} s for {where}")
-            model = settings.wished_models[Stage.CAPTION]
+            model = settings.requested_models[Stage.CAPTION]
             wait_until_ready(self.client, readiness_request, settings.wait, model=model)
 
     def _warm_up(self) -> None:

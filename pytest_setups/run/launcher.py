@@ -60,7 +60,7 @@ def wait(settings: Settings, launched: LaunchedServer, client: Client, announcer
             client,
             readiness_request,
             settings.launch_timeout,
-            model=settings.wished_models[Stage.CAPTION],
+            model=settings.requested_models[Stage.CAPTION],
             progress=announcer.progress,
         )
     except LaunchError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ def load_prompts(name: str) -> Prompts:
         if name in PROFILES:
             text = (files("pytest_setups.tagging") / "prompt_profiles" / f"{name}.toml").read_text("utf-8")
         else:
-            text = Path(name).expanduser().read_text("utf-8")
+            text = Path(os.path.expanduser(name)).read_text("utf-8")
         found = tomllib.loads(text)
     except OSError as error:
         message = f"{name} is neither a profile ({', '.join(PROFILES)}) nor a readable file: {error.strerror}"
