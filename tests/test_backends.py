@@ -17,7 +17,7 @@ import pytest
 from pytest_setups.api.client import Client
 from pytest_setups.registry.entry import Stage
 from pytest_setups.serving.backends import Identity
-from pytest_setups.serving.server import Server, meet
+from pytest_setups.serving.server import Server, query_server
 from tests.conftest import draw, entries
 from tests.servers.scripted import Reply, Scripted, as_json, models, serve
 
@@ -48,7 +48,7 @@ def serving(name: str) -> Iterator[Scripted]:
 def met(server: Scripted, model: str, timeout_s: float = 20.0) -> Server:
     client = Client(base_url=server.url, api_key=None, timeout_s=timeout_s)
     try:
-        return meet(client, dict.fromkeys(Stage, model))
+        return query_server(client, dict.fromkeys(Stage, model))
     finally:
         client.close()
 

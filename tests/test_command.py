@@ -152,6 +152,13 @@ def test_values_are_what_they_say() -> None:
     }
 
 
+def test_numbers_that_json_cannot_hold_stay_texts() -> None:
+    huge = "1" * 400
+    flags = parse_command(f'./s --a {huge} --b \'{{"x": {huge}, "y": 1e999, "z": NaN}}\' --c -0.5e3').flags
+
+    assert flags == {"a": huge, "b": {"x": huge, "y": "1e999", "z": "NaN"}, "c": -500.0}
+
+
 def test_words_are_those_that_a_shell_would_pass() -> None:
     text = 'vllm serve "a \\"b\\" c"/d\\ e\\\n\'f\' "$(cat "$(ls)")" --x \\\'y\\\' <<< z ""'
 

@@ -62,7 +62,7 @@ def test_an_environment_file_is_brought_in(run: Run, project: pytest.Pytester) -
     [
         (None, "*env.json: No such file or directory"),
         ("{", "*env.json is not JSON: *"),
-        ("[]", "*env.json is not what `pytest-setups env` writes: an object was expected"),
+        ("[]", "*env.json is not what `pytest-setups env` writes: a JSON object"),
         ("[" * 100_000, "*env.json is not JSON: *"),
     ],
 )

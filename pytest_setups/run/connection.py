@@ -19,7 +19,7 @@ from pytest_setups.serving.backends import Identity
 from pytest_setups.serving.facts import ServerFacts, gather_facts
 from pytest_setups.serving.processes.batch_program import ProgramResult
 from pytest_setups.serving.processes.server_process import LaunchError
-from pytest_setups.serving.server import Server, meet, wait_until_ready, warm_up
+from pytest_setups.serving.server import Server, query_server, wait_until_ready, warm_up
 from pytest_setups.tagging.command_tagger import ExternalTagger, Workplace
 from pytest_setups.tagging.images import ImageError, control_pictures, file_sha256
 from pytest_setups.tagging.prefetch import Ahead, InOrder
@@ -95,7 +95,7 @@ class Connection:
         server: Server | None = None
         try:
             self._wait_for_server(announcer)
-            server = meet(self.client, self.settings.requested_models)
+            server = query_server(self.client, self.settings.requested_models)
             self._state = Connected(server)
             self._warm_up()
         except (ServerError, LaunchError) as error:
@@ -333,7 +333,6 @@ def _server_of(document: dict[str, Any]) -> Server:
     """The server in what another process of this run wrote."""
     return Server(
         base_url=document["base_url"],
-        served=tuple(document["served"]),
         models={Stage(stage): name for stage, name in document["models"].items()},
         identity=Identity(**document["identity"]),
         parameters=document["parameters"],

@@ -201,7 +201,6 @@ def _public(server: Server, redactor: Redactor) -> Server:
     version = server.identity.version
     return replace(
         server,
-        served=tuple(map(redactor.text, server.served)),
         models={stage: redactor.text(name) for stage, name in server.models.items()},
         identity=replace(server.identity, version=None if version is None else redactor.text(version)),
     )

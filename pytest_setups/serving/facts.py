@@ -1,4 +1,4 @@
-"""All that is known of a server for its entry: the command, the process, the model."""
+"""All that an entry says about a server: the command, the process, the model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NO_COMMAND: Final = LaunchCommand("")
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What is known; ``listener`` is the server's process, or why it is not known."""
+    """What is known; ``listener`` is the server's process, or why it cannot be determined."""
 
     command: LaunchCommand
     source: CommandSource | None
@@ -50,26 +50,33 @@ def gather_facts(
     """Gather what is known of the server behind a base URL.
 
     Args:
-        identity: what it says of itself.
+        identity: what it answers about itself.
         base_url: where it answers.
-        commands: commands that are known to have started it; the first that is not None wins over
+        commands: commands that are known to have started it; the first that is not None overrides
             that of the process that listens.
-        last_resort: the command of the entry that is verified again, when nothing else tells one.
-        model_path: where the user says the weights are.
+        last_resort: the command of the entry that is verified again, used when no other is known.
+        model_path: where the weights are, according to the user.
     """
-    listener: Listener | ListenerNotFoundError
-    try:
-        listener = find_listener(base_url)
-    except ListenerNotFoundError as error:
-        listener = error
-    found = listener.command if isinstance(listener, Listener) else None
-    known = [*commands, ("process", found), ("process", identity.command), ("entry", last_resort)]
-    source, text = next(((source, text) for source, text in known if text), (None, None))
+    listener = _listener_or_reason(base_url)
+    process = listener if isinstance(listener, Listener) else None
+    candidates = [
+        *commands,
+        ("process", process.command if process else None),
+        ("process", identity.command),  # SGLang answers with its own
+        ("entry", last_resort),
+    ]
+    source, text = next(((source, text) for source, text in candidates if text), (None, None))
     command = parse_command(text) if text else _NO_COMMAND
-    local = listener if isinstance(listener, Listener) else None
     return ServerFacts(
         command=command,
         source=source,
         listener=listener,
-        model=model_facts(identity, command, model_path, local),
+        model=model_facts(identity, command, model_path, process),
     )
+
+
+def _listener_or_reason(base_url: str) -> Listener | ListenerNotFoundError:
+    try:
+        return find_listener(base_url)
+    except ListenerNotFoundError as error:
+        return error

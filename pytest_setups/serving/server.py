@@ -17,20 +17,24 @@ if TYPE_CHECKING:
 
     from pytest_setups.api.client import Answer, Client
 
+# A list of models needs no computing: a server that takes longer than this hangs.
 FIRST_CONTACT_S: Final = 10.0
 READY_POLL_S: Final = 0.25
 
 
 class ModelChoiceError(Exception):
-    """The models wished for and the models served do not fit; the message says what to type."""
+    """The requested models are not those that are served; the message says what to type."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that answered: its models by stage, and what it says of itself."""
+    """A server that answered.
+
+    ``models`` are the served model names by stage; ``parameters`` are sampling parameters that every
+    request to this kind of server carries.
+    """
 
     base_url: str
-    served: tuple[str, ...]
     models: Mapping[Stage, str]
     identity: Identity = field(default_factory=Identity)
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -41,20 +45,23 @@ class Server:
         return self.models[Stage.CAPTION]
 
 
-def meet(client: Client, wished: Mapping[Stage, str | None]) -> Server:
-    """Ask the server for its models, choose one for each stage, and learn who it is.
+def query_server(client: Client, requested: Mapping[Stage, str | None]) -> Server:
+    """Ask the server for its models, choose one for each stage, and identify the kind of server.
+
+    Args:
+        client: the server's client.
+        requested: the model name that the user gave for each stage, or None.
 
     Raises:
         ServerError: it does not list models.
         ModelChoiceError: several are listed and none is chosen, or the chosen one is not listed.
     """
     answer = list_models(client)
-    served = _names(answer)
-    models = {stage: _choose(stage, name, served) for stage, name in wished.items()}
+    served = _model_names(answer)
+    models = {stage: _choose(stage, name, served) for stage, name in requested.items()}
     backend, identity = identify(client, answer, models[Stage.CAPTION])
     return Server(
         base_url=client.base_url,
-        served=served,
         models=models,
         identity=identity,
         parameters=backend.parameters if backend else {},
@@ -104,8 +111,8 @@ def wait_until_ready(
         try:
             _ask_once(client, request, model, max(end - time.monotonic(), 1.0))
         except ServerError as error:
-            if not _passing(error):
-                return
+            if not _is_temporary(error):
+                return  # the tests report it: an answer, though not a good one
             if time.monotonic() >= end:
                 message = f"not ready after {seconds:g} s: {error}"
                 raise ServerError(error.kind, message, error.status) from None
@@ -130,14 +137,16 @@ def warm_up(client: Client, body: bytes, times: int, *, stream: bool) -> None:
             return
 
 
-def _passing(error: ServerError) -> bool:
-    """Whether waiting may help: nobody there yet, loading (503), a gateway whose server is not up."""
+def _is_temporary(error: ServerError) -> bool:
+    """Whether waiting may help: no connection yet, a model that loads, a gateway without its server."""
+    # llama.cpp answers 503 while it loads (llama.cpp#9056); gateways answer 502, 503 or 504 until
+    # their server listens, and 429 when it is busy.
     return error.kind is not FaultKind.STATUS or error.status in {429, 502, 503, 504}
 
 
 def _ask_once(client: Client, request: Callable[[str], bytes], model: str | None, seconds: float) -> None:
     timeout_s = min(seconds, client.timeout_s)
-    names = _names(client.get("/models", timeout_s=min(FIRST_CONTACT_S, timeout_s)))
+    names = _model_names(client.get("/models", timeout_s=min(FIRST_CONTACT_S, timeout_s)))
     client.chat(request(model or names[0]), stream=False, timeout_s=timeout_s)
 
 
@@ -145,27 +154,29 @@ def _answers_below_v1(client: Client, timeout_s: float) -> bool:
     if server_root(client.base_url) != client.base_url:
         return False
     try:
-        return bool(_names(client.get("/v1/models", timeout_s=timeout_s)))
+        return bool(_model_names(client.get("/v1/models", timeout_s=timeout_s)))
     except ServerError:
         return False
 
 
-def _names(answer: Answer) -> tuple[str, ...]:
+def _model_names(answer: Answer) -> tuple[str, ...]:
+    """The names in the answer of ``/v1/models``, without those that a terminal could not show."""
     data = answer.data.get("data") if isinstance(answer.data, dict) else None
     names = [model.get("id") for model in data if isinstance(model, dict)] if isinstance(data, list) else []
     served = tuple(name for name in names if isinstance(name, str) and name and printable(name) == name)
     if not served:
-        message = "/models lists no models"
-        raise ServerError(FaultKind.ANSWER, message)
+        raise ServerError(FaultKind.ANSWER, "/models lists no models")
     return served
 
 
-def _choose(stage: Stage, wished: str | None, served: tuple[str, ...]) -> str:
+def _choose(stage: Stage, requested: str | None, served: tuple[str, ...]) -> str:
     listed = ", ".join(one_line(name, 100) for name in served)
-    if wished is None and len(served) > 1:
-        message = f"the server lists several models: {listed}; choose one with --setup-model NAME"
-        raise ModelChoiceError(message)
-    if wished is not None and wished not in served:
-        message = f"the server does not list the {stage} model {wished!r}; it serves {listed}"
-        raise ModelChoiceError(message)
-    return wished or served[0]
+    if requested is None and len(served) > 1:
+        raise ModelChoiceError(
+            f"the server lists several models: {listed}; choose one with --setup-model NAME"
+        )
+    if requested is not None and requested not in served:
+        raise ModelChoiceError(
+            f"the server does not list the {stage} model {requested!r}; it serves {listed}"
+        )
+    return requested or served[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -17,14 +18,32 @@ if TYPE_CHECKING:
 
     Options = dict[str, list[JsonValue]]
 
+_MAX_DIGITS: Final = 20
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d{0,18})(?:\.\d+)?(?:[eE][+-]?\d{1,2})?")
-_ATTACHED: Final = re.compile(r"-([A-Za-z])(\d+)")
+_ATTACHED: Final = re.compile(r"-([A-Za-z])(\d+)")  # -O2
+# A commit such as 1234567 or 12e4 is not a number.
 _TEXTS: Final = frozenset({"revision", "tokenizer-revision", "code-revision"})
 _SWITCH: Final = re.compile(r"(?:enable|disable|no|skip)-.+")
 
 
+def _int_or_text(digits: str) -> int | str:
+    return int(digits) if len(digits) < _MAX_DIGITS else digits
+
+
+def _float_or_text(digits: str) -> float | str:
+    return float(digits) if math.isfinite(float(digits)) else digits
+
+
+# An entry is strict JSON that other tools read as well: numbers that these cannot hold stay texts.
+_DECODER: Final = json.JSONDecoder(parse_int=_int_or_text, parse_float=_float_or_text, parse_constant=str)
+
+
 def read_options(program: Program, words: Sequence[str]) -> tuple[Options, list[str]]:
-    """The options of a program by their long names, and the words that belong to none."""
+    """The options of a program by their long names, and the words that belong to none.
+
+    Only a program's own parser knows which of its options take a value. For the others, a word that
+    follows an option is its value, and so are further words (``--allowed-origins a b``).
+    """
     options: Options = {}
     positionals: list[str] = []
     last: str | None = None
@@ -42,6 +61,7 @@ def read_options(program: Program, words: Sequence[str]) -> tuple[Options, list[
             ):
                 options.setdefault(last, []).append(True)
                 last = None
+        # vllm serve --max-model-len 4096 MODEL: the second word is the model, as long as none was named.
         elif last is None or (options.get(last) and program.positional and not positionals):
             positionals.append(word)
         else:
@@ -52,6 +72,7 @@ def read_options(program: Program, words: Sequence[str]) -> tuple[Options, list[
 def _option(program: Program, word: str) -> tuple[str, str | None]:
     """The long name of an option, and its value where that is attached."""
     name, equals, value = word.lstrip("-").partition("=")
+    # argparse of vLLM and SGLang takes --max_model_len for --max-model-len.
     name = name if name in program.spellings else name.replace("_", "-")
     attached = _ATTACHED.fullmatch(word)
     if attached and name not in program.spellings and attached[1] in program.spellings:
@@ -64,6 +85,7 @@ def _is_option(word: str) -> bool:
 
 
 def _is_switch(program: Program, name: str, following: str) -> bool:
+    # Click's options have an explicit value in places: --trust-remote-code true.
     known = name in program.switches or _SWITCH.fullmatch(name) is not None
     return known and following not in {"true", "false", "True", "False"}
 
@@ -75,15 +97,15 @@ def _typed(name: str, text: str) -> JsonValue:
         return text == "True"
     if text in {"true", "false"} or text[:1] in {"{", "["} or _NUMBER.fullmatch(text):
         try:
-            value: JsonValue = json.loads(text, parse_constant=str)
+            value: JsonValue = _DECODER.decode(text)
+            return value
         except (ValueError, RecursionError):
             return text
-        return value
     return text
 
 
 def shown(name: str, values: Sequence[JsonValue]) -> JsonValue:
-    """The values as the entry keeps them: one alone or a list, without secrets."""
+    """The values as the entry keeps them: a single one or a list, without secrets."""
     kept = [_without_secrets(name, value) for value in values]
     return kept[0] if len(kept) == 1 else kept
 

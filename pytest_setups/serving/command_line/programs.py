@@ -13,10 +13,20 @@ if TYPE_CHECKING:
 class Program:
     """One server program.
 
-    Option names are long ones without dashes. ``after`` are the words between the program and its
-    arguments; ``positional`` says that a word alone is the model; ``spellings`` maps short options and
-    aliases to the one name that is kept; ``switches`` take no value; ``environment`` maps variables to
-    the options that they stand for.
+    Option names are long ones without dashes.
+
+    Attributes:
+        backend: the kind of server, None when it is not known.
+        names: of the program's file.
+        modules: what ``python -m`` runs.
+        images: of containers, without registry and tag.
+        after: the words between the program and its arguments, such as ``serve``.
+        positional: whether the first word that is not an option is the model.
+        model: options that name the model; likewise ``served_name``, ``host`` and ``chat_template``.
+        port: where it listens unless an option says otherwise.
+        spellings: short options and aliases by the one name that is kept.
+        switches: options that take no value; those that begin with enable, disable, no or skip are known.
+        environment: variables by the options that they stand for.
     """
 
     backend: str | None
@@ -35,6 +45,8 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+# Each server's own argument parser: vllm/engine/arg_utils.py, sglang/srt/server_args.py, llama.cpp's
+# common/arg.cpp, lmdeploy/cli/serve.py, TGI's launcher/src/main.rs, tensorrt_llm/commands/serve.py.
 _VLLM_SPELLINGS: Final = {
     "tp": "tensor-parallel-size",
     "pp": "pipeline-parallel-size",
@@ -45,6 +57,7 @@ _VLLM_SPELLINGS: Final = {
     "n": "nnodes",
     "r": "node-rank",
 }
+# Only switches that a model's name may follow need to be known: vllm serve --enforce-eager MODEL.
 _VLLM_SWITCHES: Final = frozenset(
     {"enforce-eager", "trust-remote-code", "skip-tokenizer-init", "calculate-kv-scales"}
 )
@@ -99,9 +112,7 @@ _LLAMA_SPELLINGS: Final = {
     "lv": "log-verbosity",
     "verbosity": "log-verbosity",
     "to": "timeout",
-    "temp": "temp",
     "temperature": "temp",
-    "fit": "fit",
 }
 _LLAMA_SWITCHES: Final = frozenset({
     "cpu-moe", "kv-unified", "cont-batching", "verbose", "jinja", "mlock", "metrics", "slots", "props",
@@ -156,6 +167,7 @@ PROGRAMS: Final = (
         switches=_LLAMA_SWITCHES,
         environment={"LLAMA_ARG_MODEL": "model", "LLAMA_ARG_PORT": "port", "LLAMA_ARG_HOST": "host"},
     ),
+    # Ollama loads models when they are asked for: no option names one.
     Program(
         "ollama",
         names=("ollama",),
@@ -202,8 +214,8 @@ PROGRAMS: Final = (
 
 UNKNOWN_PROGRAM: Final = Program(None, model=("model", "model-path", "model-id"))
 
-# What stands before a program and only starts it: the options that take a value, and how many words
-# that are no options come before the program.
+# Programs that only start another: their options with a value, and how many words that are not options
+# come before that program (timeout 600 PROGRAM).
 WRAPPERS: Final[Mapping[str, tuple[frozenset[str], int]]] = {
     "nohup": (frozenset(), 0),
     "setsid": (frozenset(), 0),

@@ -1,7 +1,8 @@
 """The metadata at the beginning of a GGUF file (github.com/ggml-org/ggml/blob/master/docs/gguf.md).
 
 Only scalar keys under ``general.`` are kept; the reader stops at the tokenizer's, which are large and
-come after them.
+come after them. The package ``gguf`` needs NumPy and reads the whole header, tokenizer included: seconds
+for a vocabulary of 150,000 tokens, where this takes less than a millisecond.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
+# Bounds for files that are broken: real headers have some dozens of keys before the tokenizer's.
 MAX_TEXT: Final = 64 * 1024
 MAX_KEYS: Final = 512
 MAX_ELEMENTS: Final = 4096
+# The letter of ``struct`` for each kind of value; kinds 8 and 9 have no fixed size.
 _SCALARS: Final = ("B", "b", "H", "h", "I", "i", "f", "?", "", "", "Q", "q", "d")
 _STRING: Final = 8
 _ARRAY: Final = 9
+# general.file_type; source: enum llama_ftype in llama.cpp's include/llama.h, without removed types.
 _FILE_TYPES: Final = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S",
     12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K",
@@ -30,7 +34,7 @@ Scalar = str | int | float | bool
 
 
 class GgufError(ValueError):
-    """A file that is no GGUF, or is cut off."""
+    """A file that is not GGUF, or is cut off."""
 
 
 def read_general(path: Path) -> dict[str, Scalar]:
@@ -40,12 +44,11 @@ def read_general(path: Path) -> dict[str, Scalar]:
         GgufError: not a GGUF file of version 2 or 3, or broken.
         OSError: it cannot be read.
     """
-    found: dict[str, Scalar] = {}
+    general: dict[str, Scalar] = {}
     with path.open("rb") as file:
         magic, version = _unpack(file, "4sI")
         if magic != b"GGUF" or version not in {2, 3}:
-            message = f"{path.name} is not a GGUF file of version 2 or 3"
-            raise GgufError(message)
+            raise GgufError(f"{path.name} is not a GGUF file of version 2 or 3")
         _, keys = _unpack(file, "QQ")
         for _ in range(min(keys, MAX_KEYS)):
             key = _text(file)
@@ -53,8 +56,8 @@ def read_general(path: Path) -> dict[str, Scalar]:
                 break
             value = _value(file, _unpack(file, "I")[0])
             if value is not None and key.startswith("general."):
-                found[key.removeprefix("general.")] = value
-    return found
+                general[key.removeprefix("general.")] = value
+    return general
 
 
 def quantization(general: dict[str, Scalar]) -> str | None:
@@ -69,14 +72,12 @@ def _value(file: BinaryIO, kind: int) -> Scalar | None:
     if kind == _ARRAY:
         inner, length = _unpack(file, "IQ")
         if length > MAX_ELEMENTS or inner == _ARRAY:
-            message = f"an array of {length} values of kind {inner}"
-            raise GgufError(message)
+            raise GgufError(f"an array of {length} values of kind {inner}")
         for _ in range(length):
             _value(file, inner)
         return None
     if kind >= len(_SCALARS):
-        message = f"a value of unknown kind {kind}"
-        raise GgufError(message)
+        raise GgufError(f"a value of unknown kind {kind}")
     scalar: Scalar = _unpack(file, _SCALARS[kind])[0]
     return scalar
 
@@ -84,8 +85,7 @@ def _value(file: BinaryIO, kind: int) -> Scalar | None:
 def _text(file: BinaryIO) -> str:
     (length,) = _unpack(file, "Q")
     if length > MAX_TEXT:
-        message = f"a text of {length} bytes"
-        raise GgufError(message)
+        raise GgufError(f"a text of {length} bytes")
     return _bytes(file, length).decode("utf-8", "replace")
 
 
@@ -96,6 +96,5 @@ def _unpack(file: BinaryIO, form: str) -> tuple[Any, ...]:
 def _bytes(file: BinaryIO, length: int) -> bytes:
     data = file.read(length)
     if len(data) < length:
-        message = "the file ends within its header"
-        raise GgufError(message)
+        raise GgufError("the file ends within its header")
     return data

@@ -6,18 +6,21 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_setups.serving.local.text_files import read_text
+
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
 MIB: Final = 1024 * 1024
-_AMD: Final = "0x1002"
+_AMD: Final = "0x1002"  # AMD's number among PCI vendors
 
 
 def gpu_environment(root: Path = Path("/")) -> dict[str, JsonValue]:
     """``gpus`` (name, memory), ``driver``, and ``cuda`` or ``rocm`` where there are any.
 
-    NVIDIA's are told by its management library (the ``gpu`` extra), or else by the files of its driver;
-    AMD's by the files of its driver. ``root`` is the root of the file system.
+    NVIDIA's are read through its management library (the ``gpu`` extra), else from the files of its
+    driver, which do not say how much memory there is; AMD's from the files of its driver. ``root`` is
+    the root of the file system.
     """
     return _nvidia_library() or _nvidia_files(root) or _amd_files(root) or {"gpus": []}
 
@@ -29,7 +32,7 @@ def _nvidia_library() -> dict[str, JsonValue]:
         return {}
     try:
         pynvml.nvmlInit()
-    except pynvml.NVMLError:
+    except pynvml.NVMLError:  # the library is installed, a driver is not
         return {}
     try:
         handles = [pynvml.nvmlDeviceGetHandleByIndex(n) for n in range(pynvml.nvmlDeviceGetCount())]
@@ -37,7 +40,7 @@ def _nvidia_library() -> dict[str, JsonValue]:
         return {
             "gpus": [_nvidia_gpu(pynvml, handle) for handle in handles],
             "driver": _word(pynvml.nvmlSystemGetDriverVersion()),
-            "cuda": f"{cuda // 1000}.{cuda % 1000 // 10}",
+            "cuda": f"{cuda // 1000}.{cuda % 1000 // 10}",  # 12080 is 12.8
         }
     except pynvml.NVMLError:
         return {}
@@ -52,39 +55,33 @@ def _nvidia_gpu(pynvml: Any, handle: object) -> dict[str, JsonValue]:
 
 def _nvidia_files(root: Path) -> dict[str, JsonValue]:
     driver = root / "proc/driver/nvidia"
-    texts = [_text(path) for path in sorted(driver.glob("gpus/*/information"))]
+    texts = [read_text(path) for path in sorted(driver.glob("gpus/*/information"))]
     names = [match[1].strip() for text in texts if (match := re.search(r"(?m)^Model:\s*(.+)$", text))]
     if not names:
         return {}
-    version = re.search(r"(?:Kernel Module|for \S+)\s+(\d+\.[\d.]+)", _text(driver / "version"))
+    version = re.search(r"(?:Kernel Module|for \S+)\s+(\d+\.[\d.]+)", read_text(driver / "version"))
     gpus: list[JsonValue] = [{"name": name, "memory_mib": None} for name in names]
     return {"gpus": gpus, "driver": version[1] if version else None}
 
 
 def _amd_files(root: Path) -> dict[str, JsonValue]:
     cards = sorted((root / "sys/class/drm").glob("card[0-9]*/device"))
-    gpus: list[JsonValue] = [_amd_gpu(card) for card in cards if _text(card / "vendor").strip() == _AMD]
+    gpus: list[JsonValue] = [_amd_gpu(card) for card in cards if read_text(card / "vendor").strip() == _AMD]
     if not gpus:
         return {}
     return {
         "gpus": gpus,
-        "driver": _text(root / "sys/module/amdgpu/version").strip() or None,
-        "rocm": _text(root / "opt/rocm/.info/version").strip() or None,
+        "driver": read_text(root / "sys/module/amdgpu/version").strip() or None,
+        "rocm": read_text(root / "opt/rocm/.info/version").strip() or None,
     }
 
 
 def _amd_gpu(card: Path) -> dict[str, JsonValue]:
-    memory = _text(card / "mem_info_vram_total").strip()
-    name = _text(card / "product_name").strip() or f"AMD {_text(card / 'device').strip()}"
+    memory = read_text(card / "mem_info_vram_total").strip()
+    name = read_text(card / "product_name").strip() or f"AMD {read_text(card / 'device').strip()}"
     return {"name": name, "memory_mib": int(memory) // MIB if memory.isdecimal() else None}
 
 
 def _word(value: object) -> str:
+    """A name from the library, whose older versions give bytes."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8", "replace")
-    except OSError:
-        return ""

@@ -1,7 +1,7 @@
-"""The model: what the command, the server and, on this machine, its own files say of it.
+"""The model: what the command, the server and, on this machine, its own files say about it.
 
-What none of them tells is None. ``format`` is how the weights are kept (gguf, awq, gptq, fp8,
-compressed-tensors, bf16, ...); ``quantization`` is the scheme as its server or file names it.
+What is in none of them is None. ``format`` is how the weights are stored (gguf, awq, gptq, fp8,
+compressed-tensors, bf16, ...); ``quantization`` is the scheme as the server or the file names it.
 """
 
 from __future__ import annotations
@@ -15,22 +15,24 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from pytest_setups.serving.local import gguf
+from pytest_setups.serving.local.text_files import first_word, read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from pytest_setups.serving.backends import Identity
     from pytest_setups.serving.command_line.launch_command import LaunchCommand
     from pytest_setups.serving.local.listener import Listener
 
-MAX_FILE: Final = 4 * 1024 * 1024
 _REPO_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _CACHED: Final = re.compile(r"models--([\w.-]+?)--([\w.-]+)/snapshots/([0-9a-f]{40})(?:/|$)")
+# llama.cpp describes types of files as "Q4_K - Medium", "IQ2_XXS - 2.0625 bpw", "mostly F16".
 _FTYPE: Final = re.compile(
     r"(?:all |mostly )?([A-Z]+\d\w*)(?: - (Small|Medium|Large))?(?: - [\d.]+ bpw)?", re.IGNORECASE
 )
 _DTYPES: Final = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+_VISION_KEYS: Final = frozenset({"vision_config", "vision_tower", "mm_vision_tower", "visual"})
 _BASE_MODEL: Final = re.compile(r"(?m)^base_model:[ \t]*(?:\n[ \t]*-[ \t]*)?[\"']?([\w.-]+/[\w.-]+)")
 
 
@@ -55,30 +57,33 @@ def model_facts(
     Args:
         identity: what the server says.
         command: how it was started.
-        path: where the user says the weights are; it wins.
+        path: where the weights are according to the user; it overrides the others.
         listener: the server's process where it runs on this machine, so that its files can be read.
     """
-    named = identity.model_path or command.model
-    place = path or named
-    found = _find(place, command, listener) if listener and place else None
-    files = _read(found) if found else ModelFacts()
-    cached = _CACHED.search(str(found or place or "").replace("\\", "/"))
+    name = identity.model_path or command.model
+    place = path or name
+    local = _local_path(place, command, listener) if listener and place else None
+    files = _read(local) if local else ModelFacts()
+    cached = _CACHED.search(str(local or place or "").replace("\\", "/"))
+    repos = (_cached_repo(cached), _named_repo(command.model, listener), _named_repo(name, listener))
+    revisions = (identity.revision, cached[3] if cached else None, files.revision)
     return ModelFacts(
-        path=path or (str(found) if found else _path_of(named)),
-        repo_id=_cached_repo(cached)
-        or _named_repo(command.model, listener)
-        or _named_repo(named, listener)
-        or files.repo_id,
-        revision=identity.revision or (cached[3] if cached else None) or files.revision
-        or _commit(command.flags.get("revision")),
+        path=path or (str(local) if local else _path_of(name)),
+        repo_id=_first((*repos, files.repo_id)),
+        revision=_first((*revisions, _commit(command.flags.get("revision")))),
         base_model=files.base_model,
         format=identity.format or files.format,
         quantization=_quantization(identity, command, files),
         vision=identity.vision if identity.vision is not None else files.vision,
-    )  # fmt: skip
+    )
+
+
+def _first(values: Iterable[str | None]) -> str | None:
+    return next(filter(None, values), None)
 
 
 def _quantization(identity: Identity, command: LaunchCommand, files: ModelFacts) -> str | None:
+    # The flag first: vLLM runs awq weights with awq_marlin when asked to, and only the flag says that.
     given = command.flags.get("quantization", command.flags.get("quantize"))
     if isinstance(given, str):
         return given
@@ -86,19 +91,20 @@ def _quantization(identity: Identity, command: LaunchCommand, files: ModelFacts)
 
 
 def _ftype(text: str) -> str:
-    """llama.cpp's description of a file type as the name that everybody uses: Q4_K - Medium is Q4_K_M."""
+    """llama.cpp's description of a file type as its usual name: Q4_K - Medium is Q4_K_M."""
     match = _FTYPE.fullmatch(text)
     if match is None:
         return text
     name = f"{match[1]}_{match[2][0].upper()}" if match[2] else match[1]
-    return "Q2_K" if name == "Q2_K_M" else name
+    return "Q2_K" if name == "Q2_K_M" else name  # the only type described as medium and named without it
 
 
-def _path_of(named: str | None) -> str | None:
-    return None if named is None or _looks_like_repo(named) else named
+def _path_of(name: str | None) -> str | None:
+    return None if name is None or _looks_like_repo(name) else name
 
 
 def _looks_like_repo(text: str) -> bool:
+    # llama.cpp takes a quantization after a colon: org/model-GGUF:Q4_K_M.
     return _REPO_ID.fullmatch(text.partition(":")[0]) is not None and not text.endswith(".gguf")
 
 
@@ -119,21 +125,25 @@ def _commit(value: object) -> str | None:
     return value if isinstance(value, str) and _COMMIT.fullmatch(value) else None
 
 
-def _find(place: str, command: LaunchCommand, listener: Listener) -> Path | None:
-    """The model's file or folder on this machine."""
+def _local_path(place: str, command: LaunchCommand, listener: Listener) -> Path | None:
+    """The model's file or folder on this machine, None when it is not here."""
     path = Path(listener.directory or ".", os.path.expanduser(place))
     if path.exists():
+        # Not resolve(): in the cache of Hugging Face the link's path says which model it is.
         return Path(os.path.normpath(path.absolute()))
     return _in_cache(place, command, listener.variables) if _looks_like_repo(place) else None
 
 
 def _in_cache(repo: str, command: LaunchCommand, variables: Mapping[str, str]) -> Path | None:
-    """The snapshot of a repository in the Hugging Face cache."""
+    """The snapshot of a repository in the Hugging Face cache.
+
+    Source: https://huggingface.co/docs/huggingface_hub/guides/manage-cache
+    """
     home = Path(variables.get("HF_HOME") or "~/.cache/huggingface").expanduser()
     hub = Path(variables.get("HF_HUB_CACHE") or home / "hub")
     folder = hub / f"models--{repo.partition(':')[0].replace('/', '--')}"
-    wanted = command.flags.get("revision", "main")
-    commit = _commit(wanted) or _first_line(folder / "refs" / str(wanted))
+    revision = command.flags.get("revision", "main")
+    commit = _commit(revision) or first_word(folder / "refs" / str(revision))
     snapshot = folder / "snapshots" / commit if commit and _COMMIT.fullmatch(commit) else None
     return snapshot if snapshot and snapshot.is_dir() else None
 
@@ -158,35 +168,41 @@ def _read_gguf(path: Path) -> ModelFacts:
 
 def _read_folder(folder: Path) -> ModelFacts:
     config = _json(folder / "config.json")
-    text = config.get("text_config")
-    inner: dict[str, Any] = text if isinstance(text, dict) else {}
-    scheme = config.get("quantization_config") or inner.get("quantization_config")
-    method = scheme.get("quant_method") if isinstance(scheme, dict) else None
-    dtype = next((c[k] for c in (config, inner) for k in ("dtype", "torch_dtype") if c.get(k)), None)
-    vision = {"vision_config", "vision_tower", "mm_vision_tower", "visual"} & set(config)
+    # Multimodal models have the language model's settings one level down.
+    configs = (config, _dict(config.get("text_config")))
+    scheme = next(
+        (_dict(part["quantization_config"]) for part in configs if part.get("quantization_config")), {}
+    )
+    method = scheme.get("quant_method")
+    # transformers 5 writes dtype, 4 torch_dtype.
+    dtype = next((part[key] for part in configs for key in ("dtype", "torch_dtype") if part.get(key)), None)
     return ModelFacts(
         format=str(method) if method else _DTYPES.get(str(dtype)),
-        quantization=_scheme(scheme) if isinstance(scheme, dict) else None,
-        vision=bool(vision) if config else None,
-        revision=_downloaded(folder),
+        quantization=_scheme(scheme),
+        vision=not _VISION_KEYS.isdisjoint(config) if config else None,
+        revision=_downloaded_revision(folder),
         base_model=_base_model(folder / "README.md"),
     )
 
 
+def _dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
 def _scheme(scheme: dict[str, Any]) -> str | None:
-    """The scheme in more detail where the configuration has it: compressed-tensors keeps many formats."""
+    """The scheme; in more detail for compressed-tensors, which has many formats."""
     detail = scheme.get("format") or scheme.get("quant_method")
     return detail if isinstance(detail, str) else None
 
 
-def _downloaded(folder: Path) -> str | None:
-    """The commit that ``hf download --local-dir`` notes beside what it downloads."""
-    line = _first_line(folder / ".cache" / "huggingface" / "download" / "config.json.metadata")
-    return _commit(line)
+def _downloaded_revision(folder: Path) -> str | None:
+    """The commit that ``hf download --local-dir`` writes beside the files it downloads."""
+    return _commit(first_word(folder / ".cache" / "huggingface" / "download" / "config.json.metadata"))
 
 
 def _base_model(readme: Path) -> str | None:
-    text = _text(readme)
+    """The base model in the front matter of a model card, where the Hugging Face hub has its metadata."""
+    text = read_text(readme)
     front = text.split("\n---", 1)[0] if text.startswith("---") else ""
     match = _BASE_MODEL.search(front)
     return match[1] if match else None
@@ -199,19 +215,6 @@ def _repo_in_url(value: object) -> str | None:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(_text(path))
+        return _dict(json.loads(read_text(path)))
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _first_line(path: Path) -> str | None:
-    return next(iter(_text(path).split()), None)
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            return file.read(MAX_FILE)
-    except OSError:
-        return ""
