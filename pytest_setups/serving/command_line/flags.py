@@ -98,9 +98,9 @@ def _typed(name: str, text: str) -> JsonValue:
     if text in {"true", "false"} or text[:1] in {"{", "["} or _NUMBER.fullmatch(text):
         try:
             value: JsonValue = _DECODER.decode(text)
-            return value
         except (ValueError, RecursionError):
             return text
+        return value
     return text
 
 
