@@ -273,6 +273,50 @@ def test_diff_of_a_changed_setting_ends_with_1(
     assert setups("diff", "a", "b").code == 1
 
 
+FIGURES: dict[str, dict[str, Any]] = {
+    "$.performance.avg_latency_s": {"performance": {"avg_latency_s": "?"}},
+    "$.performance.images_per_s": {"performance": {"images_per_s": "?"}},
+    "$.performance.image.p50_s": {"performance": {"image": {"n": 1, "p50_s": "?"}}},
+    "$.performance.stages.caption.n": {"performance": {"stages": {"caption": {"n": "?"}}}},
+    "$.performance.stages.caption.p95_s": {"performance": {"stages": {"caption": {"n": 1, "p95_s": "?"}}}},
+    "$.server.ready_s": {"server": {"ready_s": "?"}},
+    "$.verification.images_processed": {"verification": {"images_processed": "?"}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "1e300", "-1"], ids=["digits", "1e300", "negative"])
+@pytest.mark.parametrize("path", FIGURES)
+def test_a_figure_that_cannot_be_is_refused_with_its_path(
+    root: Path, setups: Command, path: str, number: str
+) -> None:
+    record(root, slug="good")
+    text = json.dumps(setup(**FIGURES[path])).replace('"?"', number)
+    (root / "entries" / "odd.json").write_text(text)
+
+    validated = setups("validate", "--no-git")
+
+    assert f"entries/odd.json: {path}: " in validated.out
+    assert setups("show", "odd").err.startswith(f"pytest-setups: registry/entries/odd.json: {path}: ")
+    assert [slug["slug"] for slug in setups("history", "good", "--json").json] == ["good"]
+    site = setups("site", "pages")
+    assert "site: pages/index.html: 1 entry" in site.out
+    assert "entries/odd.json is left out: " in site.err
+
+
+def test_a_number_of_400_digits_has_no_row_and_stops_nothing(root: Path, setups: Command) -> None:
+    text = json.dumps(setup(**FIGURES["$.performance.avg_latency_s"])).replace('"?"', "9" * 400)
+    (root / "entries").mkdir(parents=True)
+    (root / "entries" / "odd.json").write_text(text)
+
+    recorded = record(root, slug="good")
+
+    assert recorded.index_fault == "the index leaves out odd: run `pytest-setups validate`"
+    listed = setups("list", "--json")
+    assert [row["slug"] for row in listed.json] == ["good"]
+    assert listed.err.startswith("entries/odd.json is left out: ")
+    assert setups("index").code == 1
+
+
 def test_history_follows_one_setup_over_time(root: Path, setups: Command) -> None:
     for day, server_version in (("03", "0.12.0"), ("01", "0.10.0"), ("02", "0.11.0")):
         date = {"date_utc": f"2026-01-{day}T00:00:00Z"}

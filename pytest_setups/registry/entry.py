@@ -31,6 +31,8 @@ from pytest_setups.registry.parsing import EntryError, canonical_json, faults, p
 SCHEMA_VERSION: Final = "1.1"
 VERSION_PATTERN: Final = r"1(\.[0-9]+)?"
 MAX_NAME: Final = 1000
+MAX_FIGURE: Final = 1_000_000_000_000_000
+"""Beyond the figures of any measurement; tables and plots can still compute with it."""
 SLUG_PATTERN: Final = r"[a-z0-9][a-z0-9._-]{0,199}"
 RESULTS_PATTERN: Final = rf"results/{SLUG_PATTERN}\.jsonl"
 
@@ -69,6 +71,8 @@ ResultsPath = Annotated[
 
 
 Name = Annotated[str, Field(max_length=MAX_NAME)]
+Amount = Annotated[float, Field(ge=0, le=MAX_FIGURE)]
+Count = Annotated[int, Field(ge=0, le=MAX_FIGURE)]
 
 FreeText = Annotated[str | None, TextKind.FREE_TEXT]
 CommandText = Annotated[str | None, TextKind.COMMAND]
@@ -114,11 +118,11 @@ class ServerRecord(EntryPart):
     version: Annotated[Name | None, TextKind.FREE_TEXT] = None
     command_source: CommandSource | None = None
     command_reason: FreeText = None
-    context_length: int | None = None
+    context_length: Count | None = None
     started_at: UtcDate | None = None
     working_directory: PathText = None
     variables: Annotated[dict[str, str] | None, TextKind.JSON] = None
-    ready_s: float | None = None
+    ready_s: Amount | None = None
 
 
 class PromptSet(EntryPart):
@@ -173,7 +177,7 @@ class Results(EntryPart):
 
     file: ResultsPath
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    lines: int = Field(ge=0)
+    lines: Count
 
 
 class Verification(EntryPart):
@@ -185,7 +189,7 @@ class Verification(EntryPart):
 
     date_utc: UtcDate
     git_commit: str | None = None
-    images_processed: int | None = None
+    images_processed: Count | None = None
     status: Status
     failure_reason: FreeText = None
     git_dirty: bool | None = None
@@ -201,23 +205,23 @@ class Verification(EntryPart):
 class StagePerformance(EntryPart):
     """Latencies of one stage in seconds; ``n`` is the number of answers measured."""
 
-    n: int
-    mean_s: float | None = None
-    p50_s: float | None = None
-    p95_s: float | None = None
-    max_s: float | None = None
-    ttft_p50_s: float | None = None
-    output_tokens_per_s: float | None = None
+    n: Count
+    mean_s: Amount | None = None
+    p50_s: Amount | None = None
+    p95_s: Amount | None = None
+    max_s: Amount | None = None
+    ttft_p50_s: Amount | None = None
+    output_tokens_per_s: Amount | None = None
 
 
 class ImagePerformance(EntryPart):
     """Seconds of whole images, all three stages together; ``n`` is the number of their samples timed."""
 
-    n: int
-    mean_s: float | None = None
-    p50_s: float | None = None
-    p95_s: float | None = None
-    max_s: float | None = None
+    n: Count
+    mean_s: Amount | None = None
+    p50_s: Amount | None = None
+    p95_s: Amount | None = None
+    max_s: Amount | None = None
 
 
 class Performance(EntryPart):
@@ -226,10 +230,10 @@ class Performance(EntryPart):
     ``repeat`` is the number of samples taken of every stage of every image.
     """
 
-    avg_latency_s: float | None = None
-    images_per_s: float | None = None
-    concurrency: int | None = None
-    repeat: int | None = None
+    avg_latency_s: Amount | None = None
+    images_per_s: Amount | None = None
+    concurrency: Count | None = None
+    repeat: Count | None = None
     stages: dict[Stage, StagePerformance] | None = None
     image: ImagePerformance | None = None
 

@@ -1,12 +1,11 @@
-"""The index: one row an entry, derived from the entries and never a source."""
+"""The index: one row per entry, derived from the entries and never a source."""
 
 from __future__ import annotations
 
 import json
-import math
 from typing import Any, Final
 
-from pytest_setups.registry.entry import MAX_NAME
+from pytest_setups.registry.entry import MAX_FIGURE, MAX_NAME
 from pytest_setups.registry.parsing import EntryError
 
 ROW_FIELDS_1_0: Final = ("slug", "model_repo", "served_model_name", "backend", "status", "date_utc")
@@ -38,14 +37,14 @@ def index_row(slug: str, entry: Any) -> dict[str, Any]:
     else:
         if all(value is None or _is_cell(value) for value in row.values()):
             return row
-        message = "a field that the index shows is neither a short text nor a number"
+        message = "a field that the index shows is neither a short text nor a usable number"
     raise EntryError(message)
 
 
 def _is_cell(value: object) -> bool:
     if isinstance(value, str):
         return len(value) <= MAX_NAME
-    return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, int | float) and abs(value) <= MAX_FIGURE
 
 
 def index_text(rows: list[dict[str, Any]]) -> str:

@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from datetime import timedelta
 from statistics import fmean, quantiles
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pytest_setups.registry.entry import ImagePerformance, Performance, Stage, StagePerformance
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence, Sized
 
     from pytest_setups.registry.measurement import ImageSample, Measurement
+
+_RESOLUTION_S: Final = 1e-6
+"""Of the times at which requests start."""
 
 
 def by_stage(measurements: Iterable[Measurement]) -> dict[Stage, list[Measurement]]:
@@ -110,7 +113,7 @@ def images_per_s(measurements: Sequence[Measurement], seconds: Sized) -> float |
         return None
     first = min(start for start, _ in timed)
     last = max(start + timedelta(seconds=latency) for start, latency in timed)
-    return _rounded(len(seconds) / max((last - first).total_seconds(), 1e-9))
+    return _rounded(len(seconds) / max((last - first).total_seconds(), _RESOLUTION_S))
 
 
 def mean_image_seconds(seconds: Mapping[ImageSample, float]) -> float | None:
