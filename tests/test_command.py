@@ -237,7 +237,7 @@ def test_any_flags_come_back_as_they_were_given() -> None:
                     True,
                     choice.randint(-(10**6), 10**6),
                     round(choice.uniform(-9, 9), 3),
-                    {"key": [1, None, "x y"]},
+                    {"name": [1, None, "x y"]},
                     "x" + "".join(choice.choices(letters, k=8)),
                 ]
             )
