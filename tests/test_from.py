@@ -111,6 +111,29 @@ def test_settings_and_prompts_come_from_the_entry(
     assert len(set(fingerprints(project.path).values())) == 1
 
 
+@pytest.mark.parametrize("place", ["key", "password"])
+def test_a_secret_that_was_sent_is_asked_for_again(
+    project: pytest.Pytester, server: Scripted, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setenv("MY_KEY", "opaqueOpaque42")
+    url = server.url if place == "key" else server.url.replace("//", "//ann:opaqueOpaque42@")
+    key = ["--setup-api-key-env", "MY_KEY"] if place == "key" else []
+    first = project.runpytest("--setup-base-url", url, *key, "--record", "--setup-slug", "first")
+    first.assert_outcomes(passed=11)
+    before = len(server.asks)
+
+    refused = project.runpytest("--setup-from", "first")
+
+    to_type = "--setup-api-key-env MY_KEY, or *" if place == "key" else "--setup-base-url URL"
+    refused.stderr.fnmatch_lines([f"ERROR: --setup-from: *: add {to_type}"])
+    assert len(server.asks) == before
+    secret = key or ["--setup-base-url", url]
+    again = project.runpytest("--setup-from", "first", *secret, "--record", "--setup-slug", "second")
+    again.assert_outcomes(passed=11)
+    assert server.asks[-1].headers["authorization"] == server.asks[0].headers["authorization"]
+    assert len(set(fingerprints(project.path).values())) == 1
+
+
 def test_an_entry_of_schema_1_0_is_verified_again(project: pytest.Pytester, server: Scripted) -> None:
     write_by_hand(project.path, server.url)
 

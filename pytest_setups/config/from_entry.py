@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_setups.redaction import HIDDEN
 from pytest_setups.registry.parsing import EntryError
 from pytest_setups.registry.store import Registry, RegistryError
 from pytest_setups.tagging.prompts import Prompts
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from pytest_setups.registry.entry import Entry, PromptSet
+    from pytest_setups.registry.entry import Entry, PromptSet, TaggerRecord
 
 _SAME_NAMES: Final = ("max_new_tokens", "temperature", "top_p", "seed", "stream", "extra_body", "concurrency")
 
@@ -33,8 +34,13 @@ def settings_of(entry: Entry, given: Collection[str]) -> dict[str, Any]:
     """The settings in an entry, by field; ``given`` are the fields that the user gave, which win.
 
     Without the base URL when a server is launched: it follows from the command.
+
+    Raises:
+        ValueError: the run of the entry sent a secret, which must be given again.
     """
     tagger = entry.tagger
+    if "launch" not in given:
+        _need_secrets(tagger, given)
     values: dict[str, Any] = {name: getattr(tagger, name) for name in _SAME_NAMES}
     if "tagger_command" not in given:
         values["repeat"] = entry.performance.repeat
@@ -45,6 +51,21 @@ def settings_of(entry: Entry, given: Collection[str]) -> dict[str, Any]:
     if "model" not in given:
         values |= {f"{stage}_model": name for stage, name in tagger.models.items()}
     return {name: value for name, value in values.items() if value is not None and name not in given}
+
+
+def _need_secrets(tagger: TaggerRecord, given: Collection[str]) -> None:
+    """Refuse to send no secret where one was sent.
+
+    An API key is not taken from the recorded variable without being asked: an entry of somebody else
+    could send any variable to its base URL.
+    """
+    if "base_url" not in given and HIDDEN in (tagger.base_url or ""):
+        raise ValueError("the base URL was recorded without its password: add --setup-base-url URL")
+    if "api_key_env" not in given and tagger.api_key_env:
+        raise ValueError(
+            f"the recorded run sent an API key: add --setup-api-key-env {tagger.api_key_env}, "
+            "or another variable that holds the key"
+        )
 
 
 def _prompts(recorded: PromptSet | None) -> Prompts | None:

@@ -96,10 +96,10 @@ def _drop_what_this_run_does_not_use(values: dict[str, Any], given: Mapping[str,
 def _values_of_entry(values: dict[str, Any], given: GivenValue) -> dict[str, Any]:
     try:
         entry = load_entry(values["registry"], values["from"])
+        return settings_of(entry, values) | {"origin": entry}
     except ValueError as error:
         message = f"{given.place}: {error}"
         raise SettingsError(message) from None
-    return settings_of(entry, values) | {"origin": entry}
 
 
 def _default_images(root: Path, values: dict[str, Any]) -> Path:

@@ -25,8 +25,8 @@ TOLD: Final = 5
 MAX_SHOWN: Final = 1000
 INCIDENTAL: Final = frozenset({
     "model.local_path", "notes", "server.command", "server.command_reason", "server.command_source",
-    "server.port", "server.ready_s", "server.started_at", "server.working_directory", "tagger.base_url",
-    "tagger.command",
+    "server.port", "server.ready_s", "server.started_at", "server.working_directory", "tagger.api_key_env",
+    "tagger.base_url", "tagger.command",
 })  # fmt: skip
 """Where a setup ran and how it was started: this differs between any two runs of an unchanged setup.
 

@@ -147,11 +147,13 @@ class TaggerRecord(EntryPart):
     """The tagger: its invocation and every sampling parameter that it sent.
 
     ``program`` names a tagger that is not the built-in one: an external command with its placeholders,
-    or the class of a Python tagger. Of such a tagger only what it was given is known.
+    or the class of a Python tagger. Of such a tagger only what it was given is known. ``api_key_env`` is
+    the name of the environment variable whose API key was sent.
     """
 
     command: CommandText = None
     base_url: UrlText = None
+    api_key_env: str | None = None
     models: Annotated[dict[Stage, str], TextKind.JSON] = Field(default_factory=dict)
     max_new_tokens: int | None = None
     temperature: float | None = None

@@ -160,6 +160,7 @@ class EntryBuilder:
         return TaggerRecord(
             command=self._pytest_command(),
             base_url=self._connection.base_url,
+            api_key_env=settings.api_key_env,
             models=self._served_models(),
             max_new_tokens=settings.max_new_tokens,
             temperature=settings.temperature,

@@ -75,7 +75,7 @@ def plan_launch(
     """
     command = parse_command(text)
     _refuse_unstartable(command)
-    url = base_url or command.base_url or (recorded.base_url if recorded else None)
+    url = base_url or command.base_url or _recorded_url(recorded)
     if url is None:
         raise StartError(
             "the command does not specify a port: add --setup-base-url http://127.0.0.1:PORT/v1; "
@@ -145,6 +145,11 @@ class LaunchedServer:
             raise LaunchError(message) from None
         self.process.check()
         self.ready_s = time.perf_counter() - self.process.started
+
+
+def _recorded_url(recorded: RecordedLaunch | None) -> str | None:
+    url = recorded.base_url if recorded else None
+    return None if url and HIDDEN in url else url
 
 
 def _unset_variables(recorded: RecordedLaunch | None) -> dict[str, str]:
