@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_setups.registry.entry import Entry, Results
 from pytest_setups.registry.store import Registry
-from pytest_setups.registry.validate import validate
+from pytest_setups.registry.validation import validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable

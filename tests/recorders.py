@@ -15,10 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_setups.registry.cleaning import clean
 from pytest_setups.registry.entry import Entry
 from pytest_setups.registry.files import write_exclusive
-from pytest_setups.registry.store import Recorded, Registry, RegistryError
+from pytest_setups.registry.leftovers import clean
+from pytest_setups.registry.store import RecordedEntry, Registry, RegistryError
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -62,7 +62,7 @@ def entry_of(**changes: dict[str, Any]) -> Entry:
     return Entry.model_validate(setup(**changes))
 
 
-def record(root: Path, slug: str = SLUG, *, exact: bool = False, **changes: dict[str, Any]) -> Recorded:
+def record(root: Path, slug: str = SLUG, *, exact: bool = False, **changes: dict[str, Any]) -> RecordedEntry:
     """Record one entry in this process."""
     return Registry(root).add(entry_of(**changes), results=RESULTS, slug=slug, exact=exact)
 

@@ -228,13 +228,13 @@ def test_another_concurrency_is_not_timed_alike(run: Run) -> None:
     [
         ("served_vlm", "no entry 'served_vlm' in *registry; the nearest: served_vllm"),
         ("gone/entries/x.json", "gone/entries/x.json cannot be read: No such file or directory"),
-        ("broken.json", "broken.json is no baseline: not JSON*"),
-        ("hand.json", "hand.json is no baseline: it names no results file, *record it again"),
+        ("broken.json", "broken.json cannot be a baseline: not JSON*"),
+        ("hand.json", "hand.json cannot be a baseline: it names no results file, *record it again"),
         (
             "old/entries/failed.json",
             "not comparable with old/entries/failed.json: verification.status (failed ->*",
         ),
-        ("old/entries/edited.json", "*results/edited.jsonl holds other bytes than recorded; restore it"),
+        ("old/entries/edited.json", "*results/edited.jsonl: checksum mismatch; restore the file"),
         ("old/entries/bare.json", "*old/results/bare.jsonl cannot be read: No such file or directory"),
     ],
 )
@@ -273,6 +273,27 @@ def test_there_must_be_a_latest(run: Run) -> None:
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: no success of this setup with these images in *: record one first"])
+
+
+def test_an_entry_from_the_future_is_not_the_latest(run: Run, project: pytest.Pytester) -> None:
+    run("--record")
+    run("--record", "--setup-slug", "ahead")
+    path = project.path / "registry/entries/ahead.json"
+    document = json.loads(path.read_text())
+    document["verification"]["date_utc"] = "2999-12-31T00:00:00Z"
+    path.write_text(json.dumps(document))
+
+    result = run("--setup-baseline", "latest")
+    (project.path / "registry/entries/served_vllm.json").unlink()
+    without = run("--setup-baseline", "latest")
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines([
+        "compared with served_vllm (*",
+        "skipped ahead: its date, 2999-12-31, is in the future",
+    ])  # fmt: skip
+    assert without.ret == pytest.ExitCode.USAGE_ERROR
+    without.stderr.fnmatch_lines(["ERROR: no success of this setup *; skipped ahead: *in the future"])
 
 
 def test_a_part_of_a_run_is_not_compared_and_does_not_pass(run: Run) -> None:

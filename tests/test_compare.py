@@ -284,7 +284,7 @@ def test_a_comparison_as_json(registry: Registry, setups: Command) -> None:
         ),
         (("old", "nwe"), "no entry 'nwe' in registry; the nearest: new"),
         (("old", "new", "--fail-if", "x:1"), "*unknown figure 'x'*"),
-        (("hand", "new"), "hand is no baseline: it names no results file*"),
+        (("hand", "new"), "hand cannot be a baseline: it names no results file*"),
     ],
 )
 def test_what_does_not_compare_ends_with_2(
@@ -362,7 +362,7 @@ def test_figures_that_cannot_be_are_refused(registry: Registry, setups: Command,
     done = setups("compare", "old", "odd")
 
     assert done.code == 2
-    assert "odd is no baseline: results/odd.jsonl does not hold measurements" in done.err
+    assert "odd cannot be a baseline: results/odd.jsonl does not hold measurements" in done.err
 
 
 def test_an_answer_in_no_time_is_left_out(registry: Registry, setups: Command) -> None:
@@ -398,4 +398,4 @@ def test_answers_that_were_changed_are_not_compared(registry: Registry, setups: 
     done = setups("compare", "old", "old")
 
     assert done.code == 2
-    assert "results/old.jsonl holds other bytes than recorded; restore it" in done.err
+    assert "results/old.jsonl: checksum mismatch; restore the file" in done.err

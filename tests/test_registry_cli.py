@@ -354,6 +354,16 @@ def test_validate_names_file_and_field(root: Path, setups: Command) -> None:
     }
 
 
+def test_validate_warns_of_a_date_in_the_future(root: Path, setups: Command) -> None:
+    record(root, verification={"date_utc": "2999-12-31T00:00:00Z"})
+
+    done = setups("validate", "--no-git")
+
+    assert done.code == 0
+    assert f"warning: entries/{SLUG}.json: $.verification.date_utc: 2999-12-31 is in the future" in done.err
+    assert len(setups("validate", "--no-git", "--json").json["warnings"]) == 1
+
+
 def test_validate_looks_paths_up_when_asked(root: Path, setups: Command) -> None:
     record(root, model={"local_path": "/nowhere/qwen"})
 

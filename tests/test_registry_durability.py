@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_setups.registry.cleaning import clean
+from pytest_setups.registry.leftovers import clean
 from pytest_setups.registry.store import Registry, SlugTakenError
-from pytest_setups.registry.validate import index_faults, validate
+from pytest_setups.registry.validation import index_faults, validate
 from tests import recorders
 from tests.recorders import MAKE, SLUG, record, start
 

@@ -6,7 +6,7 @@ import pytest
 
 from pytest_setups import cli
 from pytest_setups.registry.store import Registry
-from pytest_setups.registry.validate import index_faults, validate
+from pytest_setups.registry.validation import index_faults, validate
 from tests.recorders import SLUG, record
 
 if TYPE_CHECKING:

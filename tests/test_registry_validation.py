@@ -190,7 +190,7 @@ def test_a_file_with_another_name_is_told(pytester: pytest.Pytester, root: Path)
         (lambda rows: rows[0].pop("backend"), "$.entries[[]0].backend: missing"),
         (lambda rows: rows.append({"slug": "gone"}), "$.entries[[]1].slug: 'gone' has no readable entry"),
         (lambda rows: rows.append(rows[0]), f"$.entries[[]1].slug: a second row for '{SLUG}'"),
-        (lambda rows: rows.insert(0, {"slug": "z"}), f"$.entries[[]1].slug: '{SLUG}' stands after 'z'"),
+        (lambda rows: rows.insert(0, {"slug": "z"}), f"$.entries[[]1].slug: '{SLUG}' must come before 'z'"),
         (lambda rows: rows.append(7), "$.entries[[]1].slug: nothing has no readable entry"),
     ],
 )
@@ -221,7 +221,7 @@ def test_a_missing_index_is_told(pytester: pytest.Pytester, root: Path) -> None:
     ("contents", "fault"),
     [
         (None, f"$.verification.results.file: results/{SLUG}.jsonl is missing; restore it"),
-        (RESULTS.replace(b"1.25", b"1.26"), "$.verification.results.sha256: * holds other bytes*"),
+        (RESULTS.replace(b"1.25", b"1.26"), "$.verification.results.sha256: *: checksum mismatch*"),
         (RESULTS + b"{}\n", "$.verification.results.lines: 3, but * has 4"),
         (RESULTS + b"{}\n", f"results/{SLUG}.jsonl line 4: not a measurement*"),
         (RESULTS + b"[" * 100_000, f"results/{SLUG}.jsonl line 3: nested too deeply*"),

@@ -13,9 +13,9 @@ from pytest_setups.cli.parameters import (
     SlugArgument,
     open_registry,
 )
-from pytest_setups.registry.differences import history_of
 from pytest_setups.registry.entry import Status
 from pytest_setups.registry.parsing import parse_json
+from pytest_setups.registry.timeline import setup_history
 
 
 def list_entries(
@@ -68,7 +68,7 @@ def history(
     """
     store = open_registry(registry)
     store.find(slug)
-    entries = history_of(store, slug)
+    entries = setup_history(store, slug)
     if as_json:
         print_json([{"slug": name, "entry": entry.model_dump(mode="json")} for name, entry in entries])
     else:

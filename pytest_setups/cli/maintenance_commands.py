@@ -11,12 +11,12 @@ from pytest_setups.cli import tables
 from pytest_setups.cli.output import FINDINGS, USAGE_ERROR, count, finish, print_json, print_text, stop, warn
 from pytest_setups.cli.parameters import DEFAULT_REGISTRY, JsonOption, RegistryOption, open_registry
 from pytest_setups.redaction import redact_url
-from pytest_setups.registry.cleaning import clean
 from pytest_setups.registry.entry import json_schema
+from pytest_setups.registry.entry_import import entry_files, import_entries
 from pytest_setups.registry.files import replace
-from pytest_setups.registry.importing import entry_files, import_entries
+from pytest_setups.registry.leftovers import clean
 from pytest_setups.registry.store import Registry
-from pytest_setups.registry.validate import validate as validate_registry
+from pytest_setups.registry.validation import validate as validate_registry
 
 
 def validate(
@@ -41,6 +41,8 @@ def validate(
         print_text(f"{count(report.entries, 'entry', 'entries')}, {count(len(report.faults), 'fault')}")
         for reason in report.unchecked:
             warn(f"not checked: {reason}")
+        for warning in report.warnings:
+            warn(f"warning: {warning}")
     finish(findings=report.faults)
 
 

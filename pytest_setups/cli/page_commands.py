@@ -13,7 +13,7 @@ from pytest_setups.cli.parameters import (
     SlugArgument,
     open_registry,
 )
-from pytest_setups.registry.differences import history_of
+from pytest_setups.registry.timeline import setup_history
 
 PROJECT_SAMPLES: Final = Path("sample_images")
 
@@ -32,7 +32,7 @@ def report(
 
     store = open_registry(registry)
     entry, path = store.find(slug), output or Path(f"{slug}.html")
-    history = history_of(store, slug)
+    history = setup_history(store, slug)
     data = pages.entry_data(store, slug, entry, pictures=_pictures(images), history=history)
     try:
         html.write_page(path, html.render_report(data))

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from pytest_setups.registry.differences import Difference, EntryComparison
     from pytest_setups.registry.entry import Entry
-    from pytest_setups.registry.importing import Imported
-    from pytest_setups.registry.validate import Fault
+    from pytest_setups.registry.entry_import import ImportedFile
+    from pytest_setups.registry.validation import RegistryFault
 
 _COLORS: Final = {
     "success": "green", "failed": "red", "imported": "green", "refused": "red", "present": "yellow",
@@ -118,12 +118,12 @@ def compared_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Tab
     return table
 
 
-def fault_lines(faults: Iterable[Fault]) -> Text:
+def fault_lines(faults: Iterable[RegistryFault]) -> Text:
     """One line a fault, after the name of its file."""
     return Text("\n").join(cell(str(fault), limit=1000) for fault in faults)
 
 
-def imports_table(imports: Iterable[Imported]) -> Table:
+def imports_table(imports: Iterable[ImportedFile]) -> Table:
     """The outcome of each imported file."""
     table = _table("file", "outcome", "slug", "why")
     for imported in imports:

@@ -167,7 +167,7 @@ class RegistryCheck(pytest.Item):
 
 def schema(item: RegistryCheck) -> list[str]:
     """The entry can be read."""
-    from pytest_setups.registry.validate import schema_faults
+    from pytest_setups.registry.validation import schema_faults
 
     return schema_faults(item.registry, item.path.name)
 
@@ -194,14 +194,14 @@ def paths(item: RegistryCheck) -> list[str]:
 
 def index(item: RegistryCheck) -> list[str]:
     """The rows of the index agree with the entries."""
-    from pytest_setups.registry.validate import index_faults
+    from pytest_setups.registry.validation import index_faults
 
     return index_faults(item.registry, item.registry.rows().rows)
 
 
 def named(item: RegistryCheck) -> list[str]:
     """An entry names the results file."""
-    from pytest_setups.registry.validate import UNCLAIMED, named_results
+    from pytest_setups.registry.validation import UNCLAIMED, named_results
 
     known = item.config.stash.setdefault(_NAMED, {})
     if item.root not in known:

@@ -1,4 +1,4 @@
-"""What differs between entries, and which entries are one setup over time."""
+"""What differs between two entries, and whether they can be compared."""
 
 from __future__ import annotations
 
@@ -9,20 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_setups.redaction import one_line, redact, redact_json
 from pytest_setups.registry.documents import leaves
 from pytest_setups.registry.entry import Stage
-from pytest_setups.registry.parsing import EntryError, json_path
-from pytest_setups.registry.store import RegistryError
+from pytest_setups.registry.parsing import json_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Iterator, Sequence
 
     from pydantic import JsonValue
 
     from pytest_setups.registry.entry import Entry
-    from pytest_setups.registry.store import Registry
 
-TOLD: Final = 5
-MAX_SHOWN: Final = 1000
+MOST_LISTED: Final = 5
+MAX_VALUE_TEXT: Final = 1000
 INCIDENTAL: Final = frozenset({
     "model.local_path", "notes", "server.command", "server.command_reason", "server.command_source",
     "server.port", "server.ready_s", "server.started_at", "server.working_directory", "tagger.api_key_env",
@@ -56,10 +53,10 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Obstacle:
-    """Why two entries do not compare: a field by its dotted name, and both values.
+class Incompatibility:
+    """A reason why two entries cannot be compared: a field by its dotted name, and both values.
 
-    ``timed`` says that only figures in time are concerned.
+    ``timed`` says that it concerns only figures in time.
     """
 
     name: str
@@ -69,7 +66,7 @@ class Obstacle:
 
     def __str__(self) -> str:
         """The field and both values, on one line."""
-        return f"{self.name} ({shown(self.a)} -> {shown(self.b)})"
+        return f"{self.name} ({value_text(self.a)} -> {value_text(self.b)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +99,7 @@ class EntryComparison:
 def compare_entries(a: Entry, b: Entry) -> EntryComparison:
     """What changed between two setups, and their outcomes side by side."""
     differences = sorted(_differences(a, b), key=lambda difference: (not difference.decides, difference.path))
-    reason = told(list(obstacles(a, b))) or None
+    reason = summary(list(incompatibilities(a, b))) or None
     return EntryComparison(
         differences=[difference for difference in differences if not difference.is_incidental],
         incidental=[difference for difference in differences if difference.is_incidental],
@@ -111,70 +108,40 @@ def compare_entries(a: Entry, b: Entry) -> EntryComparison:
     )
 
 
-def obstacles(a: Entry, b: Entry) -> Iterator[Obstacle]:
-    """What keeps two entries from being compared: another setup, other images, other conditions.
+def incompatibilities(a: Entry, b: Entry) -> Iterator[Incompatibility]:
+    """The reasons why two entries cannot be compared: different setups, images or conditions.
 
-    Times compare only with equal concurrency and on the same hardware; hardware that is unknown on both
-    sides is taken for the same.
+    Times can be compared only with equal concurrency and on the same hardware. Hardware that is unknown on
+    both sides counts as the same.
     """
-    deciding = [found for found in _differences(a, b) if found.decides]
-    for found in sorted(deciding, key=lambda found: found.path):
-        yield Obstacle(found.path.removeprefix("$."), found.a, found.b)
-    if not deciding and a.fingerprint() != b.fingerprint():
-        yield Obstacle("fingerprint", a.fingerprint(), b.fingerprint())
-    images_a, images_b = images_of(a), images_of(b)
+    yield from _setup_incompatibilities(a, b)
+    images_a, images_b = image_hashes(a), image_hashes(b)
     if images_a != images_b or not images_a:
-        yield Obstacle(
-            "verification.images", _told_images(images_a, images_b), _told_images(images_b, images_a)
-        )
-    if a.performance.concurrency != b.performance.concurrency:
-        yield Obstacle(
-            "performance.concurrency", a.performance.concurrency, b.performance.concurrency, timed=True
-        )
+        texts = _images_text(images_a, images_b), _images_text(images_b, images_a)
+        yield Incompatibility("verification.images", *texts)
+    concurrency = a.performance.concurrency, b.performance.concurrency
+    if concurrency[0] != concurrency[1]:
+        yield Incompatibility("performance.concurrency", *concurrency, timed=True)
     hardware_a, hardware_b = _hardware(a), _hardware(b)
     for name in sorted(hardware_a.keys() | hardware_b.keys()):
-        if hardware_a.get(name) != hardware_b.get(name):
-            yield Obstacle(
-                f"environment.server.{name}", hardware_a.get(name), hardware_b.get(name), timed=True
-            )
+        values = hardware_a.get(name), hardware_b.get(name)
+        if values[0] != values[1]:
+            yield Incompatibility(f"environment.server.{name}", *values, timed=True)
 
 
-def told(found: Sequence[Obstacle]) -> str:
-    """The first obstacles in one line; empty without any."""
-    more = f", and {len(found) - TOLD} more" if len(found) > TOLD else ""
-    return f"{', '.join(map(str, found[:TOLD]))}{more}"
+def _setup_incompatibilities(a: Entry, b: Entry) -> Iterator[Incompatibility]:
+    deciding = [difference for difference in _differences(a, b) if difference.decides]
+    for difference in sorted(deciding, key=lambda difference: difference.path):
+        yield Incompatibility(difference.name, difference.a, difference.b)
+    # A field that is null on one side and absent on the other has no value to show.
+    if not deciding and a.fingerprint() != b.fingerprint():
+        yield Incompatibility("fingerprint", a.fingerprint(), b.fingerprint())
 
 
-def history_of(registry: Registry, slug: str) -> list[tuple[str, Entry]]:
-    """Every readable entry with the fingerprint of this one, by date.
-
-    Raises:
-        RegistryError: there is no entry of that slug.
-        EntryError: it cannot be read.
-    """
-    entry = registry.load(slug)
-    fingerprint = entry.fingerprint()
-    alike = (entry.model.served_model_name, entry.server.backend)
-    rows = registry.rows().rows
-    candidates = [row["slug"] for row in rows if (row["served_model_name"], row["backend"]) == alike]
-    found = [
-        (name, other) for name, other in load_all(registry, candidates) if other.fingerprint() == fingerprint
-    ]
-    return sorted(found, key=by_date)
-
-
-def by_date(found: tuple[str, Entry]) -> tuple[datetime, str]:
-    """What sorts pairs of slug and entry by date, and of one date by slug."""
-    return found[1].verification.date_utc, found[0]
-
-
-def load_all(registry: Registry, slugs: Iterable[str]) -> Iterator[tuple[str, Entry]]:
-    """The entries of these slugs that can be read."""
-    for slug in slugs:
-        try:
-            yield slug, registry.load(slug)
-        except (EntryError, RegistryError):
-            continue
+def summary(reasons: Sequence[Incompatibility]) -> str:
+    """The first reasons on one line; empty without any."""
+    more = f", and {len(reasons) - MOST_LISTED} more" if len(reasons) > MOST_LISTED else ""
+    return f"{', '.join(map(str, reasons[:MOST_LISTED]))}{more}"
 
 
 def _differences(a: Entry, b: Entry) -> Iterator[Difference]:
@@ -197,15 +164,15 @@ def _leaves(document: object) -> dict[str, Any]:
     return {json_path(path): value for path, value in leaves(document) if value is not None}
 
 
-def images_of(entry: Entry) -> dict[str, str | None]:
+def image_hashes(entry: Entry) -> dict[str, str | None]:
     """The sha256 of each picture that an entry was made with, by name."""
     return {image.name: image.sha256 for image in entry.verification.images or ()}
 
 
-def _told_images(these: dict[str, str | None], others: dict[str, str | None]) -> str:
+def _images_text(images: dict[str, str | None], others: dict[str, str | None]) -> str:
     """How many images, and which are not among the others."""
-    own = sorted(name for name, sha256 in these.items() if others.get(name, "") != sha256)
-    return f"{len(these)} images" + (f", with {', '.join(own[:TOLD])}" if own else "")
+    own = sorted(name for name, sha256 in images.items() if others.get(name, "") != sha256)
+    return f"{len(images)} images" + (f", with {', '.join(own[:MOST_LISTED])}" if own else "")
 
 
 def _hardware(entry: Entry) -> dict[str, JsonValue]:
@@ -214,22 +181,23 @@ def _hardware(entry: Entry) -> dict[str, JsonValue]:
     if not isinstance(server, dict):
         return {}
     gpus = server.get("gpus")
-    names = [gpu.get("name") for gpu in gpus if isinstance(gpu, dict)] if isinstance(gpus, list) else None
-    found = {name: server.get(name) for name in ("machine", "cpu", "cores", "threads")} | {"gpus": names}
-    return {name: value for name, value in found.items() if value is not None}
+    gpu_names = [gpu.get("name") for gpu in gpus if isinstance(gpu, dict)] if isinstance(gpus, list) else None
+    hardware = {name: server.get(name) for name in ("machine", "cpu", "cores", "threads")}
+    return {name: value for name, value in {**hardware, "gpus": gpu_names}.items() if value is not None}
 
 
-def shown(value: object) -> str:
-    """A value on one line, bounded, without secrets; none where there is none."""
+def value_text(value: object) -> str:
+    """A value on one line, bounded and without secrets; ``none`` where there is none."""
     if value is None:
         return "none"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return one_line(redact(text[:MAX_SHOWN]), 80)
+    # Redaction takes time; what lies beyond the limit is not shown anyway.
+    return one_line(redact(text[:MAX_VALUE_TEXT]), 80)
 
 
 def _outcomes(entry: Entry) -> dict[str, Any]:
     verification, performance = entry.verification, entry.performance
-    found: dict[str, Any] = {
+    outcomes: dict[str, Any] = {
         "status": verification.status,
         "failure_reason": verification.failure_reason,
         "date_utc": verification.date_utc.isoformat().replace("+00:00", "Z"),
@@ -241,8 +209,8 @@ def _outcomes(entry: Entry) -> dict[str, Any]:
     }
     for stage in Stage:
         figures = (performance.stages or {}).get(stage)
-        found |= {f"{stage}.{name}": getattr(figures, name, None) for name in STAGE_FIGURES}
-    return found
+        outcomes |= {f"{stage}.{name}": getattr(figures, name, None) for name in STAGE_FIGURES}
+    return outcomes
 
 
 def _outcome_differences(a: Entry, b: Entry, *, rated: bool) -> list[OutcomeDifference]:

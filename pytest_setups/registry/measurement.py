@@ -77,12 +77,12 @@ def read_measurements(root: Path, results: Results) -> list[Measurement]:
     """The last attempts in a results file of the registry folder ``root``.
 
     Raises:
-        EntryError: it cannot be read, holds other bytes than recorded, or no measurements.
+        EntryError: it cannot be read, its checksum differs, or it holds no measurements.
     """
     try:
         data = read_bounded(root / results.file, MAX_RESULTS_BYTES)
         if hashlib.sha256(data).hexdigest() != results.sha256:
-            message = f"{results.file} holds other bytes than recorded; restore it"
+            message = f"{results.file}: checksum mismatch; restore the file"
             raise EntryError(message)
         found = [Measurement.model_validate_json(line) for line in data.splitlines()]
     except OSError as error:

@@ -80,7 +80,7 @@ def _count(tally: _Tally, line: bytes, name: str) -> None:
 
 def _file_faults(results: Results, tally: _Tally) -> Iterator[str]:
     if tally.sha256 != results.sha256:
-        yield f"$.verification.results.sha256: {results.file} holds other bytes than recorded; restore it"
+        yield f"$.verification.results.sha256: {results.file}: checksum mismatch; restore the file"
     if tally.lines != results.lines:
         yield f"$.verification.results.lines: {results.lines}, but {results.file} has {tally.lines}"
 

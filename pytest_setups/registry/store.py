@@ -45,7 +45,7 @@ class SlugTakenError(RegistryError):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedEntry:
     """An entry as it was written, and where.
 
     ``index_fault`` says why the index does not list it yet, None when it does.
@@ -175,7 +175,7 @@ class Registry:
         except EntryError as error:
             raise EntryError(*(f"{self.entry_path(slug)}: {fault}" for fault in error.args)) from None
 
-    def add(self, entry: Entry, *, results: bytes, slug: str, exact: bool) -> Recorded:
+    def add(self, entry: Entry, *, results: bytes, slug: str, exact: bool) -> RecordedEntry:
         """Record an entry and its results file, then rebuild the index.
 
         Args:
@@ -199,7 +199,7 @@ class Registry:
             raise RegistryError(why(error, self.root)) from None
         raise SlugTakenError(self._why_taken(slug))
 
-    def _add_as(self, slug: str, entry: Entry, results: bytes) -> Recorded | None:
+    def _add_as(self, slug: str, entry: Entry, results: bytes) -> RecordedEntry | None:
         entry_path, results_path = self.entry_path(slug), self.results_path(slug)
         if entry_path.exists():
             return None
@@ -222,14 +222,15 @@ class Registry:
             if not recorded:
                 results_path.unlink(missing_ok=True)
                 return None
-        return Recorded(slug, written, entry_path, results_path)
+        return RecordedEntry(slug, written, entry_path, results_path)
 
     def _why_taken(self, slug: str) -> str:
         if self.entry_path(slug).exists():
             return f"an entry {slug!r} is in {self.root}: entries are never edited; choose another slug"
         return (
-            f"{self.results_path(slug)} is there without an entry: another recording is under way or was cut "
-            "short; run `pytest-setups index`, which removes what a killed one left, or choose another slug"
+            f"{self.results_path(slug)} is there without an entry: another recording is in progress or was "
+            "interrupted; run `pytest-setups index`, which removes what an interrupted one left, "
+            "or choose another slug"
         )
 
     def _index_fault(self) -> str | None:

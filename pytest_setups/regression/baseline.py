@@ -1,25 +1,25 @@
-"""The baseline: the earlier entry that a run is compared with, and what keeps the two from comparing."""
+"""The baseline: the earlier entry that a run is compared with, and whether the two can be compared."""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_setups.registry.differences import Obstacle, by_date, images_of, load_all, obstacles, told
+from pytest_setups.registry.differences import Incompatibility, image_hashes, incompatibilities, summary
 from pytest_setups.registry.entry import Entry, Stage
 from pytest_setups.registry.files import read_bounded
 from pytest_setups.registry.measurement import Measurement, read_measurements
 from pytest_setups.registry.parsing import EntryError
 from pytest_setups.registry.store import Registry, RegistryError
+from pytest_setups.registry.timeline import date_order, future_date, readable_entries
 from pytest_setups.regression.bounds import judge_times
 from pytest_setups.regression.comparison import Comparison, compare
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from pytest_setups.regression.bounds import Bound
 
@@ -27,23 +27,35 @@ LATEST: Final = "latest"
 
 
 class BaselineError(Exception):
-    """There is no such baseline, or it does not compare; the message says what differs and what to type."""
+    """There is no such baseline, or it cannot be compared; the message says why and what to type."""
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """An earlier entry with its measurements; ``name`` is its slug or its path."""
+    """An earlier entry with its measurements.
+
+    Attributes:
+        name: its slug or its path.
+        entry: the entry.
+        measurements: the last attempts of its results file.
+        skipped: a line for each entry that would have come first, but whose date is in the future.
+    """
 
     name: str
     entry: Entry
     measurements: Sequence[Measurement]
+    skipped: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A baseline, the bounds to judge by, and the differences that are allowed, by dotted name.
+    """What a run must pass: a baseline with bounds.
 
-    ``option`` is what allows a difference.
+    Attributes:
+        baseline: what the run is compared with.
+        bounds: how much worse each figure may be.
+        allowed: dotted names of fields that may differ.
+        option: the option that allows a difference, for messages.
     """
 
     baseline: Baseline
@@ -52,53 +64,54 @@ class Gate:
     option: str = "--setup-baseline-allow"
 
     def check(self, entry: Entry) -> None:
-        """See that an entry, as far as it is known, compares with the baseline.
+        """Check that an entry, as far as it is known, can be compared with the baseline.
 
         Raises:
-            BaselineError: it does not; the message names every difference that is not allowed.
+            BaselineError: it cannot; the message names every difference that is not allowed.
         """
-        self._refuse(entry, self._obstacles(entry))
-
-    def _refuse(self, entry: Entry, met: Sequence[Obstacle]) -> None:
-        found = [one for one in met if not one.timed or judge_times(self.bounds)]
-        if found:
-            names = " ".join(f"{self.option} {one.name}" for one in found[:3])
-            message = (
-                f"not comparable with {self.baseline.name}: {told(found)}{_hint(entry, found)}; "
-                f"to compare all the same: {names}"
-            )
-            raise BaselineError(message)
+        self._refuse(entry, self._incompatibilities(entry))
 
     def compare(
         self, entry: Entry, measurements: Sequence[Measurement], name: str = "this run"
     ) -> Comparison:
-        """Compare measurements with the baseline's; times only where nothing forbids it.
+        """Compare measurements with the baseline's; times only under the same conditions.
 
         Raises:
-            BaselineError: the entries do not compare, or one lacks answers.
+            BaselineError: the entries cannot be compared, or one lacks answers.
         """
-        found = self._obstacles(entry)
-        self._refuse(entry, found)
-        same = dict(images_of(self.baseline.entry).items() & images_of(entry).items()).keys()
+        reasons = self._incompatibilities(entry)
+        self._refuse(entry, reasons)
+        # Only pictures with the same name and the same bytes are paired.
+        same = dict(image_hashes(self.baseline.entry).items() & image_hashes(entry).items()).keys()
         if not same:
             message = f"not comparable with {self.baseline.name}: the two have no picture in common"
             raise BaselineError(message)
         before, after = (
-            [one for one in measured if one.image in same]
-            for measured in (self.baseline.measurements, measurements)
+            [measured for measured in side if measured.image in same]
+            for side in (self.baseline.measurements, measurements)
         )
-        _check_whole(self.baseline.name, same, before)
-        _check_whole(name, same, after)
-        untimed = told([one for one in found if one.timed])
+        _require_all_answers(self.baseline.name, same, before)
+        _require_all_answers(name, same, after)
+        untimed = summary([reason for reason in reasons if reason.timed])
         return compare(before, after, self.bounds, untimed=untimed)
 
-    def _obstacles(self, entry: Entry) -> list[Obstacle]:
+    def _refuse(self, entry: Entry, reasons: Sequence[Incompatibility]) -> None:
+        fatal = [reason for reason in reasons if not reason.timed or judge_times(self.bounds)]
+        if fatal:
+            names = " ".join(f"{self.option} {reason.name}" for reason in fatal[:3])
+            message = (
+                f"not comparable with {self.baseline.name}: {summary(fatal)}{_hint(entry, fatal)}; "
+                f"to compare all the same: {names}"
+            )
+            raise BaselineError(message)
+
+    def _incompatibilities(self, entry: Entry) -> list[Incompatibility]:
         before = self.baseline.entry
-        found = obstacles(before, entry)
+        reasons = [*incompatibilities(before, entry)]
         if before.verification.status != "success":
-            failed = Obstacle("verification.status", before.verification.status, "success")
-            found = itertools.chain([failed], found)
-        return _unless_allowed(found, self.allowed)
+            failed = Incompatibility("verification.status", before.verification.status, "success")
+            reasons.insert(0, failed)
+        return _unless_allowed(reasons, self.allowed)
 
 
 def load_baseline(registry: Registry, name: str) -> Baseline:
@@ -111,7 +124,7 @@ def load_baseline(registry: Registry, name: str) -> Baseline:
         root, entry = _from_file(Path(name)) if is_path(name) else (registry.root, registry.find(name))
         return _with_measurements(root, name, entry)
     except EntryError as error:
-        message = f"{name} is no baseline: {error}"
+        message = f"{name} cannot be a baseline: {error}"
         raise BaselineError(message) from None
     except RegistryError as error:
         raise BaselineError(str(error)) from None
@@ -123,34 +136,32 @@ def load_baseline(registry: Registry, name: str) -> Baseline:
 def latest_baseline(
     registry: Registry, entry: Entry, allowed: Sequence[str] = (), *, timed: bool = False
 ) -> Baseline:
-    """The newest success of the same setup with the same images, but for what is allowed to differ.
+    """The newest successful entry of the same setup with the same images, but for allowed differences.
 
-    With ``timed``, times must compare as well. Entries that cannot be read, or have no results, are
-    passed over.
+    Entries that cannot be read, have no results or are dated in the future are skipped.
+
+    Args:
+        registry: where to look.
+        entry: what will be compared.
+        allowed: dotted names of fields that may differ.
+        timed: whether times must be comparable too.
 
     Raises:
         BaselineError: there is none; the message says how the nearest entry differs.
     """
-    try:
-        slugs = registry.slugs()
-    except RegistryError as error:
-        raise BaselineError(str(error)) from None
-    nearest: tuple[str, list[Obstacle]] | None = None
-    for slug, other in sorted(load_all(registry, slugs), key=by_date, reverse=True):
-        if other.verification.status != "success":
-            continue
-        found = [one for one in _unless_allowed(obstacles(other, entry), allowed) if timed or not one.timed]
-        if found:
-            nearest = (slug, found) if nearest is None or len(found) < len(nearest[1]) else nearest
-            continue
-        with contextlib.suppress(EntryError):
-            return _with_measurements(registry.root, slug, other)
-    message = f"no success of this setup with these images in {registry.root}: record one first"
-    if nearest is not None:
-        slug, found = nearest
-        message += f"; the nearest, {slug}, differs in {told(found)}{_hint(entry, found)}"
-        message += f"; to compare all the same: --setup-baseline-allow {found[0].name}"
-    raise BaselineError(message)
+    skipped: list[str] = []
+    nearest: tuple[str, list[Incompatibility]] | None = None
+    for slug, candidate in _successes(registry):
+        reasons = _unless_allowed(incompatibilities(candidate, entry), allowed)
+        reasons = [reason for reason in reasons if timed or not reason.timed]
+        if reasons:
+            nearest = (slug, reasons) if nearest is None or len(reasons) < len(nearest[1]) else nearest
+        elif date := future_date(candidate):
+            skipped.append(f"skipped {slug}: its date, {date}, is in the future")
+        else:
+            with contextlib.suppress(EntryError):
+                return replace(_with_measurements(registry.root, slug, candidate), skipped=skipped)
+    raise BaselineError("; ".join([*_no_latest(registry, entry, nearest), *skipped]))
 
 
 def is_path(name: str) -> bool:
@@ -158,38 +169,60 @@ def is_path(name: str) -> bool:
     return name.endswith(".json") or "/" in name or "\\" in name
 
 
-def _check_whole(name: str, images: Collection[str], measured: Sequence[Measurement]) -> None:
-    wanted = {(image, stage) for image in images for stage in Stage}
-    lacking = wanted - {(one.image, one.stage) for one in measured if one.sample == 1}
-    if lacking:
-        message = f"not comparable: the results of {name} lack {len(lacking)} of {len(wanted)} answers"
+def _successes(registry: Registry) -> list[tuple[str, Entry]]:
+    """The successful entries, the newest first."""
+    try:
+        slugs = registry.slugs()
+    except RegistryError as error:
+        raise BaselineError(str(error)) from None
+    entries = sorted(readable_entries(registry, slugs), key=date_order, reverse=True)
+    return [(slug, entry) for slug, entry in entries if entry.verification.status == "success"]
+
+
+def _no_latest(
+    registry: Registry, entry: Entry, nearest: tuple[str, list[Incompatibility]] | None
+) -> Iterator[str]:
+    yield f"no success of this setup with these images in {registry.root}: record one first"
+    if nearest is not None:
+        slug, reasons = nearest
+        yield f"the nearest, {slug}, differs in {summary(reasons)}{_hint(entry, reasons)}"
+        yield f"to compare all the same: --setup-baseline-allow {reasons[0].name}"
+
+
+def _require_all_answers(name: str, images: Collection[str], measurements: Iterable[Measurement]) -> None:
+    required = {(image, stage) for image in images for stage in Stage}
+    missing = required - {
+        (measured.image, measured.stage) for measured in measurements if measured.sample == 1
+    }
+    if missing:
+        message = f"not comparable: the results of {name} lack {len(missing)} of {len(required)} answers"
         raise BaselineError(message)
 
 
-def _hint(entry: Entry, found: Sequence[Obstacle]) -> str:
-    unknown = entry.server.command is None and any(one.name.startswith("server.flags") for one in found)
-    hint = " (the command of this server is not known here: give it with --setup-server-command)"
-    return hint if unknown else ""
+def _hint(entry: Entry, reasons: Sequence[Incompatibility]) -> str:
+    """Flags that differ may only be unknown, where the server's command is."""
+    if entry.server.command is not None or not any(r.name.startswith("server.flags") for r in reasons):
+        return ""
+    return " (the command of this server is not known here: give it with --setup-server-command)"
 
 
-def _unless_allowed(found: Iterable[Obstacle], allowed: Sequence[str]) -> list[Obstacle]:
+def _unless_allowed(reasons: Iterable[Incompatibility], allowed: Sequence[str]) -> list[Incompatibility]:
     return [
-        one
-        for one in found
-        if not any(one.name == name or one.name.startswith(f"{name}.") for name in allowed)
+        reason
+        for reason in reasons
+        if not any(reason.name == name or reason.name.startswith(f"{name}.") for name in allowed)
     ]
 
 
 def _from_file(path: Path) -> tuple[Path, Entry]:
     """The registry folder that an entry file lies in, and the entry."""
-    home = os.path.expanduser(path)
-    full = Path(home).absolute()
+    full = Path(os.path.expanduser(path)).absolute()
     return full.parent.parent, Entry.from_json(read_bounded(full))
 
 
 def _with_measurements(root: Path, name: str, entry: Entry) -> Baseline:
     results = entry.verification.results
     if results is None:
-        message = "it names no results file, so there is nothing to compare answers with: record it again"
+        message = "it names no results file, so there are no answers to compare: record it again"
         raise EntryError(message)
     return Baseline(name, entry, read_measurements(root, results))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.redaction import one_line
-from pytest_setups.registry.differences import compare_entries, shown
+from pytest_setups.registry.differences import compare_entries, value_text
 from pytest_setups.regression.comparison import FATAL, Finding
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def breaches(comparison: Comparison) -> Iterator[str]:
 def good_lines(baseline: Baseline, after: Entry, comparison: Comparison) -> Iterator[str]:
     """The baseline, what else changed, and what exceeds a bound without proof."""
     yield headline(baseline, comparison)
+    yield from baseline.skipped
     yield from (f"changed: {change}" for change in changes(baseline.entry, after))
     if comparison.untimed:
         yield f"times are not compared: {comparison.untimed}"
@@ -85,7 +86,7 @@ def unproved(comparison: Comparison) -> Iterator[str]:
 def changes(before: Entry, after: Entry) -> list[str]:
     """What else changed between two runs of one setup: versions, hardware, allowed differences."""
     lines = [
-        f"{difference.name}: {shown(difference.a)} -> {shown(difference.b)}"
+        f"{difference.name}: {value_text(difference.a)} -> {value_text(difference.b)}"
         for difference in compare_entries(before, after).differences
     ]
     more = len(lines) - MOST_CHANGES

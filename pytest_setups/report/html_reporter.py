@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 from pytest_setups.redaction import one_line
-from pytest_setups.registry.differences import history_of
 from pytest_setups.registry.parsing import EntryError
 from pytest_setups.registry.store import Registry, RegistryError
+from pytest_setups.registry.timeline import setup_history
 from pytest_setups.report.html import ReportError, render_report, write_page
 from pytest_setups.report.pages import ReportData, thumbnails, with_comparison
 from pytest_setups.report.reporter import Level, Notice
@@ -59,7 +59,7 @@ class HtmlReporter:
             slug=slug,
             measurements=result.measurements,
             thumbnails=thumbnails({n: path for n, path in self._pictures.items() if n in measured}),
-            history=history_of(self._registry, slug) if slug else (),
+            history=setup_history(self._registry, slug) if slug else (),
         )
         if result.comparison is None:
             return data

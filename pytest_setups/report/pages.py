@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from pytest_setups.registry.differences import by_date
 from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.measurement import Measurement, read_measurements
 from pytest_setups.registry.parsing import EntryError
+from pytest_setups.registry.timeline import date_order
 from pytest_setups.regression.baseline import BaselineError, Gate, is_path, load_baseline
 from pytest_setups.report import comparison_text
 
@@ -165,7 +165,7 @@ def site_data(registry: Registry, pictures: Mapping[str, Path]) -> SiteData:
         else:
             histories[loaded[slug].fingerprint()].append((slug, loaded[slug]))
     for history in histories.values():
-        history.sort(key=by_date)
+        history.sort(key=date_order)
     pages = {
         slug: entry_data(registry, slug, entry, pictures=pictures, history=histories[entry.fingerprint()])
         for slug, entry in loaded.items()

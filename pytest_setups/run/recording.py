@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_setups.registry.store import Recorded, Registry, RegistryError, make_slug
+from pytest_setups.registry.store import RecordedEntry, Registry, RegistryError, make_slug
 
 if TYPE_CHECKING:
     from pytest_setups.config.settings import Settings
     from pytest_setups.run.result import RunResult
 
 
-def record(result: RunResult, settings: Settings) -> Recorded:
+def record(result: RunResult, settings: Settings) -> RecordedEntry:
     """Write the entry of a run and its results file.
 
     Raises:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_setups.redaction import Redactor
     from pytest_setups.registry.entry import Entry, Performance
     from pytest_setups.registry.measurement import Measurement
-    from pytest_setups.registry.store import Recorded
+    from pytest_setups.registry.store import RecordedEntry
     from pytest_setups.run.baseline_gate import BaselineComparison, BaselineGate
     from pytest_setups.run.collector import Collected
     from pytest_setups.run.connection import Connection
@@ -96,7 +96,7 @@ class RunResult:
     incomparable: bool = False
     entry: Entry | None = None
     entry_fault: str | None = None
-    recorded: Recorded | None = None
+    recorded: RecordedEntry | None = None
 
     @property
     def measurements(self) -> Sequence[Measurement]:
@@ -232,6 +232,6 @@ def _judged_again(entry: Entry, verdict: Verdict, baseline: str | None) -> Entry
     return entry.model_copy(update={"verification": verification})
 
 
-def keep(result: RunResult, recorded: Recorded) -> RunResult:
+def keep(result: RunResult, recorded: RecordedEntry) -> RunResult:
     """The result, with where the registry keeps it."""
     return replace(result, recorded=recorded)

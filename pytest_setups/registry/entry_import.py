@@ -23,7 +23,7 @@ _NOT_ENTRIES: Final = frozenset({"index.json", "schema.json"})
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportedFile:
     """What became of one file; ``present`` says that an entry with these bytes is there already."""
 
     source: Path
@@ -46,7 +46,7 @@ def entry_files(source: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.json") if path.name not in _NOT_ENTRIES)
 
 
-def import_entries(registry: Registry, files: Iterable[Path]) -> list[Imported]:
+def import_entries(registry: Registry, files: Iterable[Path]) -> list[ImportedFile]:
     """Add copies of these files as entries, with their results files; nothing is overwritten.
 
     The slug is the file's name where that is one, else made of the model's and the backend's name.
@@ -62,31 +62,31 @@ def import_entries(registry: Registry, files: Iterable[Path]) -> list[Imported]:
         raise RegistryError(why(error, registry.root)) from None
 
 
-def _import(registry: Registry, source: Path) -> Imported:
+def _import(registry: Registry, source: Path) -> ImportedFile:
     try:
         data = read_bounded(source)
         entry = Entry.from_json(data)
         results = _results(entry, source)
     except EntryError as error:
-        return Imported(source, None, "refused", str(error))
+        return ImportedFile(source, None, "refused", str(error))
     except OSError as error:
-        return Imported(source, None, "refused", f"cannot be read: {error.strerror}")
+        return ImportedFile(source, None, "refused", f"cannot be read: {error.strerror}")
     slug = source.stem if SLUG.fullmatch(source.stem) else _slug(entry)
     path = registry.entry_path(slug)
     if path.exists():
         return _present(registry, source, slug, data)
     if results is not None and not _place(registry.root / results.file, results.data):
-        return Imported(source, slug, "refused", f"{results.file} is there with other contents")
+        return ImportedFile(source, slug, "refused", f"{results.file} is there with other contents")
     if not write_exclusive(path, data):
         return _present(registry, source, slug, data)
-    return Imported(source, slug, "imported", LEAKED if _holds_secret(entry) else "")
+    return ImportedFile(source, slug, "imported", LEAKED if _holds_secret(entry) else "")
 
 
-def _present(registry: Registry, source: Path, slug: str, data: bytes) -> Imported:
+def _present(registry: Registry, source: Path, slug: str, data: bytes) -> ImportedFile:
     if registry.read(slug) == data:
-        return Imported(source, slug, "present")
+        return ImportedFile(source, slug, "present")
     message = f"an entry {slug!r} with other contents is there; name the file <new slug>.json"
-    return Imported(source, slug, "refused", message)
+    return ImportedFile(source, slug, "refused", message)
 
 
 def _results(entry: Entry, source: Path) -> _ResultsFile | None:

@@ -1,4 +1,4 @@
-"""What is wrong with a registry, as data: each fault names its file and where in it."""
+"""The validation of a registry: each fault names its file and the place in it."""
 
 from __future__ import annotations
 
@@ -17,23 +17,31 @@ from pytest_setups.registry.local_paths import missing_paths
 from pytest_setups.registry.parsing import EntryError, parse_json
 from pytest_setups.registry.results import results_faults
 from pytest_setups.registry.store import SLUG, Registry, RegistryError
+from pytest_setups.registry.timeline import future_date
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-Check = Literal["schema", "index", "results", "unchanged", "paths", "named"]
+CheckName = Literal["schema", "index", "results", "unchanged", "paths", "named"]
 _REBUILD: Final = "run `pytest-setups index`"
+UNNAMED: Final = (
+    "its name is not a slug: rename it to a-z 0-9 . _ - in lower case, ending in .json, or remove it"
+)
+UNCLAIMED: Final = (
+    "no entry names it: its recording is in progress or was interrupted, or its entry was deleted; "
+    "`pytest-setups index` removes what an interrupted recording left, other files are yours to delete"
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """One fault: the file relative to the registry, the check that found it, and what is wrong.
+class RegistryFault:
+    """One fault: the file relative to the registry, the check that failed, and what is wrong.
 
     Where there is a place in the file, ``message`` begins with it: ``$.model.repo_id: ...``.
     """
 
     file: str
-    check: Check
+    check: CheckName
     message: str
 
     def __str__(self) -> str:
@@ -41,19 +49,27 @@ class Fault:
 
 
 @dataclass(slots=True)
-class Report:
-    """What validation found; ``unchecked`` says what could not be looked at, and why."""
+class ValidationReport:
+    """The result of a validation.
+
+    Attributes:
+        entries: how many there are.
+        faults: what is wrong.
+        unchecked: what could not be checked, and why.
+        warnings: what is suspicious, but not wrong.
+    """
 
     entries: int = 0
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[RegistryFault] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
-    def add(self, file: str, check: Check, messages: Iterable[str]) -> None:
-        """Add what one check found in one file."""
-        self.faults += [Fault(file, check, message) for message in messages]
+    def add(self, file: str, check: CheckName, messages: Iterable[str]) -> None:
+        """Add the faults of one check of one file."""
+        self.faults += [RegistryFault(file, check, message) for message in messages]
 
 
-def validate(registry: Registry, *, history: bool = True, paths: bool = False) -> Report:
+def validate(registry: Registry, *, history: bool = True, paths: bool = False) -> ValidationReport:
     """Check every entry, results file and the index of a registry.
 
     Args:
@@ -64,24 +80,20 @@ def validate(registry: Registry, *, history: bool = True, paths: bool = False) -
     Raises:
         RegistryError: the folder cannot be read.
     """
-    report, rows, named = Report(), [], set()
+    report = ValidationReport()
+    rows: list[dict[str, Any]] = []
+    named: set[str] = set()
     for slug in registry.slugs():
         report.entries += 1
-        file = f"entries/{slug}.json"
         try:
-            document = parse_json(read_bounded(f"{os.fspath(registry.entries_dir)}/{slug}.json"))
-            with suppress(EntryError):
-                rows.append(index_row(slug, document))
-            entry = Entry.from_document(document)
+            entry = _read_entry(registry, slug, rows)
         except (EntryError, OSError) as error:
-            report.add(file, "schema", entry_messages(error))
-            named.add(f"{slug}.jsonl")
-            continue
-        if entry.verification.results is not None:
-            named.add(entry.verification.results.file.rpartition("/")[2])
-            report.add(file, "results", results_faults(registry.root, entry))
-        if paths:
-            report.add(file, "paths", missing_paths(entry))
+            report.add(f"entries/{slug}.json", "schema", entry_messages(error))
+            named.add(f"{slug}.jsonl")  # an entry that cannot be read may name this file
+        else:
+            _check_entry(report, registry, slug, entry, paths=paths)
+            if entry.verification.results is not None:
+                named.add(entry.verification.results.file.rpartition("/")[2])
     report.add("index.json", "index", index_faults(registry, rows))
     _add_strays(report, registry, named)
     if history:
@@ -89,8 +101,30 @@ def validate(registry: Registry, *, history: bool = True, paths: bool = False) -
     return report
 
 
+def _read_entry(registry: Registry, slug: str, rows: list[dict[str, Any]]) -> Entry:
+    """The entry; its row is added to ``rows`` even where the rest of it is not valid, as in the index."""
+    document = parse_json(read_bounded(f"{os.fspath(registry.entries_dir)}/{slug}.json"))
+    with suppress(EntryError):
+        rows.append(index_row(slug, document))
+    return Entry.from_document(document)
+
+
+def _check_entry(
+    report: ValidationReport, registry: Registry, slug: str, entry: Entry, *, paths: bool
+) -> None:
+    file = f"entries/{slug}.json"
+    report.add(file, "results", results_faults(registry.root, entry))
+    if paths:
+        report.add(file, "paths", missing_paths(entry))
+    if date := future_date(entry):
+        report.warnings.append(
+            f"{file}: $.verification.date_utc: {date} is in the future: "
+            "the clock was wrong, so `--setup-baseline latest` skips this entry"
+        )
+
+
 def entry_messages(error: Exception) -> list[str]:
-    """The lines of an error met while reading an entry."""
+    """The lines of an error that reading an entry raised."""
     if isinstance(error, OSError):
         return [f"cannot be read: {error.strerror or error}"]
     return [str(message) for message in error.args]
@@ -107,15 +141,6 @@ def schema_faults(registry: Registry, name: str) -> list[str]:
     return []
 
 
-UNNAMED: Final = (
-    "its name is not a slug: rename it to a-z 0-9 . _ - in lower case, ending in .json, or remove it"
-)
-UNCLAIMED: Final = (
-    "no entry names it: a recording under way or cut short, or an entry that was deleted; "
-    "`pytest-setups index` removes what a killed recording left, anything else is yours to delete"
-)
-
-
 def index_faults(registry: Registry, rows: list[dict[str, Any]]) -> list[str]:
     """How ``index.json`` differs from these rows, which were derived from the entries."""
     try:
@@ -130,28 +155,34 @@ def index_faults(registry: Registry, rows: list[dict[str, Any]]) -> list[str]:
     return [f"{message}; {_REBUILD}" for message in _row_faults(listed, {row["slug"]: row for row in rows})]
 
 
-def _row_faults(listed: list[Any], wanted: dict[str, dict[str, Any]]) -> Iterator[str]:
+def _row_faults(listed: list[Any], derived: dict[str, dict[str, Any]]) -> Iterator[str]:
     slugs = [row.get("slug") if isinstance(row, dict) else None for row in listed]
     seen: set[str] = set()
     for position, (slug, row) in enumerate(zip(slugs, listed, strict=True)):
         where = f"$.entries[{position}]"
-        if not isinstance(slug, str) or slug not in wanted:
+        if not isinstance(slug, str) or slug not in derived:
             yield f"{where}.slug: {_shown(slug)} has no readable entry"
         elif slug in seen:
             yield f"{where}.slug: a second row for {slug!r}"
         else:
             seen.add(slug)
-            yield from _cell_faults(where, row, wanted[slug])
-    yield from (f"$.entries: no row for {slug!r}" for slug in wanted if slug not in seen)
-    for position, (before, after) in enumerate(pairwise(slugs)):
+            yield from _cell_faults(where, row, derived[slug])
+    yield from (f"$.entries: no row for {slug!r}" for slug in derived if slug not in seen)
+    yield from _order_faults(slugs)
+
+
+def _order_faults(slugs: list[Any]) -> Iterator[str]:
+    """Rows are sorted, so that git merges two indexes line by line."""
+    for position, (before, after) in enumerate(pairwise(slugs), start=1):
         if isinstance(before, str) and isinstance(after, str) and before > after:
-            yield f"$.entries[{position + 1}].slug: {_shown(after)} stands after {_shown(before)}"
+            yield f"$.entries[{position}].slug: {_shown(after)} must come before {_shown(before)}"
 
 
-def _cell_faults(where: str, row: dict[str, Any], wanted: dict[str, Any]) -> Iterator[str]:
-    if row == wanted:
+def _cell_faults(where: str, row: dict[str, Any], derived: dict[str, Any]) -> Iterator[str]:
+    if row == derived:
         return
-    for name, value in wanted.items():
+    for name, value in derived.items():
+        # Only the fields of schema 1.0 are required; other versions of this package may add others.
         if name not in row and name in ROW_FIELDS_1_0:
             yield f"{where}.{name}: missing"
         elif name in row and row[name] != value:
@@ -180,7 +211,7 @@ def unclaimed_results(registry: Registry, named: set[str]) -> list[str]:
         return []
 
 
-def _add_strays(report: Report, registry: Registry, named: set[str]) -> None:
+def _add_strays(report: ValidationReport, registry: Registry, named: set[str]) -> None:
     if registry.results_dir.is_symlink():
         report.add("results", "results", ["a symbolic link: a registry keeps its files itself"])
     for name in unclaimed_results(registry, named):
@@ -189,7 +220,7 @@ def _add_strays(report: Report, registry: Registry, named: set[str]) -> None:
         report.add(f"entries/{one_line(name)}", "schema", [UNNAMED])
 
 
-def _add_history(report: Report, history: EntryHistory) -> None:
+def _add_history(report: ValidationReport, history: EntryHistory) -> None:
     for name, message in sorted(history.faults.items()):
         report.add(f"entries/{name}", "unchanged", [message])
     if history.reason is not None:
