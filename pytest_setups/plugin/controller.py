@@ -134,6 +134,7 @@ class Controller:
         """The table of stages, the slowest image, the comparison, and the notices."""
         if self._result is None or not (self._result.measurements or self._notices):
             return
+        terminalreporter.ensure_newline()  # section does not end the line of dots, write_line would
         terminalreporter.section("setup", sep="=")
         terminal.TerminalSummary(terminalreporter.write_line).report(self._result, self._notices)
 
