@@ -200,7 +200,7 @@ def test_an_own_slug(run: Run, project: pytest.Pytester, server: Scripted) -> No
     result = run("--record", "--setup-slug=qwen-upgrade")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        ["ERROR: --setup-slug: an entry 'qwen-upgrade' is in *; entries are never edited"]
+        ["ERROR: --setup-slug: * already holds an entry 'qwen-upgrade'; entries are never edited"]
     )
     assert server.asks == []
     assert (project.path / "registry/entries/qwen-upgrade.json").read_bytes() == before

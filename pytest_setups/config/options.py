@@ -156,7 +156,7 @@ class GivenValue:
 
 
 _C, _P, _M, _R = Group.CONNECTION, Group.PICTURES, Group.MEASUREMENT, Group.RECORD
-_INT, _NUM, _ON, _LIST = ValueType.INTEGER, ValueType.NUMBER, ValueType.SWITCH, ValueType.LIST
+_INT, _NUM, _SWITCH, _LIST = ValueType.INTEGER, ValueType.NUMBER, ValueType.SWITCH, ValueType.LIST
 
 # fmt: off
 OPTIONS: Final = (
@@ -185,7 +185,8 @@ OPTIONS: Final = (
     Option("seed", _P, "sampling seed", "N", _INT, default_text="none is sent"),
     Option("extra-body", _P, "JSON object merged into every request; null removes a field", "JSON"),
 
-    Option("stream", _M, "stream answers, which measures the time to first token", type=_ON, default=False),
+    Option("stream", _M, "stream answers, which measures the time to first token", type=_SWITCH,
+           default=False),
     Option("concurrency", _M, "images worked on at once; 1 gives clean latencies", "N", _INT, 1),
     Option("repeat", _M, "samples to take of every stage of every image: all images once, then all again",
            "N", _INT, 1, needs_run=True),
@@ -206,9 +207,9 @@ OPTIONS: Final = (
     Option("from", Group.LAUNCH, "entry to verify again: its base URL, models, settings and prompts, except "
            "where another option is given", "SLUG", in_environment=True, starts_run=True),
 
-    Option("record", _R, "write the setup into the registry when everything passed", type=_ON, default=False,
-           in_environment=True, aliases=("--record",), needs_run=True),
-    Option("record-failed", _R, "like --record, and keep a failed attempt with its reason", type=_ON,
+    Option("record", _R, "write the setup into the registry when everything passed", type=_SWITCH,
+           default=False, in_environment=True, aliases=("--record",), needs_run=True),
+    Option("record-failed", _R, "like --record, and keep a failed attempt with its reason", type=_SWITCH,
            default=False, in_environment=True, aliases=("--record-failed",), needs_run=True),
     Option("registry", _R, "registry folder", "DIR", default="registry", in_environment=True,
            paths=Paths.ALWAYS),
@@ -224,7 +225,7 @@ OPTIONS: Final = (
            "entry", "FILE", in_environment=True, paths=Paths.ALWAYS),
     Option("notes", _R, "free text for the entry", in_environment=True),
     Option("redact-paths", _R, "write ~ for the home directory, {rootdir} for the project and {images}, "
-           "{output} and {summary} for a tagger's files in everything that is recorded", type=_ON,
+           "{output} and {summary} for a tagger's files in everything that is recorded", type=_SWITCH,
            default=False, in_environment=True),
 
     Option("baseline", Group.COMPARE, "compare with this entry: its slug, the path of its file, or latest, "
@@ -239,15 +240,15 @@ OPTIONS: Final = (
     Option("report", Group.REPORT, "write the run, also a failed one, as one self-contained HTML file",
            "FILE", in_environment=True, paths=Paths.ALWAYS, needs_run=True),
 
-    Option("demo", Group.DEMO, "start a llama.cpp server with the packaged toy model and verify it", type=_ON,
-           default=False, starts_run=True),
+    Option("demo", Group.DEMO, "start a llama.cpp server with the packaged toy model and verify it",
+           type=_SWITCH, default=False, starts_run=True),
     Option("demo-server", Group.DEMO, "llama-server program for --setup-demo", "PROGRAM",
            default_text="the one on PATH, else xllamacpp", in_environment=True),
 
     Option("collect-registry", Group.REGISTRY, "check every registry that is met while collecting, not only "
-           "one whose path is given, as in `pytest registry/`", type=_ON, default=False),
+           "one whose path is given, as in `pytest registry/`", type=_SWITCH, default=False),
     Option("check-paths", Group.REGISTRY, "with a registry's checks: local paths that entries name exist on "
-           "this machine", type=_ON, default=False),
+           "this machine", type=_SWITCH, default=False),
 )
 # fmt: on
 

@@ -109,8 +109,8 @@ def server_named(config: pytest.Config) -> bool:
 
 def typed_without_a_server(config: pytest.Config) -> str | None:
     """The flag of an option on the command line that has no meaning where no server is named, or None."""
-    needy = (item for item in OPTIONS if item.needs_run)
-    return next((item.flag for item in needy if config.getoption(item.key) not in (None, "false")), None)
+    options = (item for item in OPTIONS if item.needs_run)
+    return next((item.flag for item in options if config.getoption(item.key) not in (None, "false")), None)
 
 
 def _declare_flags(section: pytest.OptionGroup, item: Option) -> None:

@@ -1,4 +1,4 @@
-"""What is refused before anything is asked: what was given does not fit, or could not be kept."""
+"""What is refused before the first request: files that could not be written, options that do not fit."""
 
 from __future__ import annotations
 
@@ -14,18 +14,29 @@ if TYPE_CHECKING:
 
 
 def check_registry(settings: Settings) -> None:
-    """See that an entry could be recorded, under the slug that was asked for."""
+    """Check that an entry could be recorded, under the requested slug.
+
+    Raises:
+        RegistryError: the registry cannot be written to, or holds an entry of that slug.
+    """
     if not settings.recording:
         return
     registry = Registry(settings.registry)
     registry.check_writable()
     if settings.slug and registry.entry_path(settings.slug).exists():
-        message = f"--setup-slug: an entry {settings.slug!r} is in {registry.root}; entries are never edited"
+        message = (
+            f"--setup-slug: {registry.root} already holds an entry {settings.slug!r}; "
+            "entries are never edited"
+        )
         raise RegistryError(message)
 
 
 def check_report(settings: Settings) -> None:
-    """See that a report could be written."""
+    """Check that a report could be written.
+
+    Raises:
+        SettingsError: it could not; the message says why.
+    """
     if settings.report is None:
         return
     from pytest_setups.report.html import ReportError, check_target
@@ -38,12 +49,17 @@ def check_report(settings: Settings) -> None:
 
 
 def refuse_two_kinds_of_concurrency(config: pytest.Config, settings: Settings, workers: int) -> None:
-    """Refuse workers that measure everything twice, or beside requests that are concurrent anyway."""
+    """Refuse workers that each measure everything, and workers together with concurrent requests.
+
+    Raises:
+        SettingsError: the options ask for one of the two.
+    """
     if workers and config.getoption("dist") == "each":
         message = "--dist each runs every test in every worker: measure with --dist load, the default of -n"
         raise SettingsError(message)
     if workers and settings.concurrency > 1:
         message = (
-            f"--setup-concurrency {settings.concurrency} and -n {workers} both ask at once: leave one out"
+            f"--setup-concurrency {settings.concurrency} and -n {workers} both send concurrent requests: "
+            "leave one of the two out"
         )
         raise SettingsError(message)
