@@ -141,19 +141,20 @@ def test_a_usage_error_after_the_start_stops_the_server(
 def test_a_server_that_dies_fails_the_tests_with_the_end_of_its_log(
     project: pytest.Pytester, tmp_path: Path, command: str
 ) -> None:
-    result = launch(project, f"{command} --die", "--record-failed")
+    result = launch(project, f"{command} --api-key opaqueopaque --die", "--record-failed")
 
     result.assert_outcomes(failed=11)
     result.stdout.fnmatch_lines(
         ["*the server exited (exit status 1); its log * ends with:", "*loading the weights",
-         "*CUDA out of memory: api_key=[[]hidden]"]
+         "*argv: *|--api-key|[[]hidden]|--die", "*CUDA out of memory: api_key=[[]hidden]"]
     )  # fmt: skip
     (log,) = tmp_path.glob("pytest-setups-server-*.log")
     assert "CUDA out of memory" in log.read_text("utf-8")
     (entry,) = entries(project.path).values()
     assert "CUDA out of memory" in entry["verification"]["failure_reason"]
-    assert entry["server"]["command"] == f"{command} --die"
+    assert entry["server"]["command"] == f"{command} --api-key [hidden] --die"
     assert "verysecretvalue" not in result.stdout.str() + str(entry)
+    assert "opaqueopaque" not in result.stdout.str() + str(entry)
 
 
 def test_a_signal_without_a_name_is_reported_by_its_number(project: pytest.Pytester, port: int) -> None:

@@ -13,8 +13,8 @@ import httpx
 
 from pytest_setups.api.errors import FaultKind, ServerError, error_text, parse_json
 from pytest_setups.api.reply import StreamedReply, event_data, parse_reply
-from pytest_setups.api.transport import Transport, proxy_password
-from pytest_setups.redaction import Redactor, one_line, redact_url
+from pytest_setups.api.transport import Transport, proxy_url
+from pytest_setups.redaction import Redactor, one_line, redact_url, url_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -54,7 +54,8 @@ class Client:
         self.timeout_s = timeout_s
         url = httpx.URL(base_url)
         self._headers = _headers(url, api_key)
-        self.redactor = Redactor(_secrets(url, self._headers))
+        secrets = (api_key or "", *url_secrets(base_url), *url_secrets(proxy_url(url) or ""))
+        self.redactor = Redactor(tuple(filter(None, secrets)))
         try:
             self._transport = Transport(url, connections)
         except (httpcore.UnsupportedProtocol, httpx.InvalidURL) as error:
@@ -149,8 +150,8 @@ class Client:
         reason = error_text(data, self.redactor)
         if response.is_redirect:
             # Not followed: the key would be sent to an address that the user did not name.
-            location = redact_url(response.headers.get("location", "?"))
-            reason = f"it redirects to {one_line(self.redactor.text(location))}; use that address"
+            location = self.redactor.url(response.headers.get("location", "?"))
+            reason = f"it redirects to {one_line(location)}; use that address"
         message = f"HTTP {response.status_code} from {_shown(response.url)}: {reason}"
         raise ServerError(FaultKind.STATUS, message, response.status_code)
 
@@ -169,14 +170,6 @@ def _headers(url: httpx.URL, api_key: str | None) -> dict[str, str]:
         flow = httpx.BasicAuth(url.username, url.password).auth_flow(httpx.Request("GET", url))
         headers["authorization"] = next(flow).headers["authorization"]
     return headers
-
-
-def _secrets(url: httpx.URL, headers: Mapping[str, str]) -> tuple[str, ...]:
-    """What must not be shown: the key, or the base64 of user and password; the passwords in URLs."""
-    credentials = headers.get("authorization", "").partition(" ")[2]
-    encoded_password = url.userinfo.decode("ascii").partition(":")[2]
-    secrets = (credentials, url.password, encoded_password, proxy_password(url))
-    return tuple(dict.fromkeys(secret for secret in secrets if secret))
 
 
 def _shown(url: httpx.URL) -> str:

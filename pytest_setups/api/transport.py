@@ -185,10 +185,12 @@ def _proxy(url: httpx.URL) -> httpcore.Proxy | None:
 
     Raises:
         httpcore.UnsupportedProtocol: it is of another kind.
+        httpx.InvalidURL: its address is not a URL.
     """
-    proxy = _proxy_url(url)
-    if proxy is None:
+    address = proxy_url(url)
+    if address is None:
         return None
+    proxy = httpx.URL(address)
     if proxy.scheme not in {"http", "https"}:
         message = f"the proxy for it is of kind {proxy.scheme}, not http: name its host in NO_PROXY"
         raise httpcore.UnsupportedProtocol(message)
@@ -197,17 +199,9 @@ def _proxy(url: httpx.URL) -> httpcore.Proxy | None:
     return httpcore.Proxy(str(proxy.copy_with(userinfo=None)), auth=auth)
 
 
-def proxy_password(url: httpx.URL) -> str | None:
-    """The password of the proxy that the environment names for this address."""
-    try:
-        proxy = _proxy_url(url)
-    except httpx.InvalidURL:
-        return None
-    return proxy.password or None if proxy else None
-
-
-def _proxy_url(url: httpx.URL) -> httpx.URL | None:
+def proxy_url(url: httpx.URL) -> str | None:
+    """The address of the proxy that the environment names for this one, None without a proxy."""
     proxy = None if proxy_bypass(url.host) else getproxies().get(url.scheme)
     if not proxy:
         return None
-    return httpx.URL(proxy if "://" in proxy else f"http://{proxy}")  # curl takes a bare host and port
+    return proxy if "://" in proxy else f"http://{proxy}"  # as curl, which takes a bare host and port

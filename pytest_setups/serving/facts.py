@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pytest_setups.redaction import redact
+from pytest_setups.redaction import redact_command
 from pytest_setups.serving.command_line.launch_command import LaunchCommand, parse_command
 from pytest_setups.serving.local.listener import Listener, ListenerNotFoundError, find_listener
 from pytest_setups.serving.local.model_files import ModelFacts, model_facts
@@ -31,7 +31,7 @@ class ServerFacts:
     @property
     def command_text(self) -> str | None:
         """The command without secrets, None where it is not known."""
-        return redact(self.command.text) or None
+        return redact_command(self.command.text) or None
 
     @property
     def command_reason(self) -> str | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.api.errors import ServerError
-from pytest_setups.redaction import HIDDEN, redact, redact_url
+from pytest_setups.redaction import HIDDEN, command_secrets, environment_secrets, redact_command, redact_url
 from pytest_setups.serving.command_line.launch_command import LaunchCommand, parse_command
 from pytest_setups.serving.local.listener import address, describe_listener, is_local, is_relevant
 from pytest_setups.serving.processes.server_process import LaunchError, ServerProcess, StartError
@@ -55,7 +55,7 @@ class LaunchPlan:
         """The command for a person, without secrets, after the variables that an entry adds to it."""
         added = self.environment.items() - self.command.environment.items()
         variables = [f"{name}={shlex.quote(value)}" for name, value in sorted(added)]
-        return redact(" ".join([*variables, self.command.text]))
+        return redact_command(" ".join([*variables, self.command.text]))
 
 
 def plan_launch(
@@ -79,7 +79,7 @@ def plan_launch(
     if url is None:
         raise StartError(
             "the command does not specify a port: add --setup-base-url http://127.0.0.1:PORT/v1; "
-            f"the command is {redact(text)}"
+            f"the command is {redact_command(text)}"
         )
     _refuse_other_port(command, url)
     _refuse_port_in_use(url)
@@ -108,6 +108,11 @@ class LaunchedServer:
             [os.path.expanduser(word) for word in launch.command.arguments],
             environment=launch.environment,
             directory=os.path.expanduser(launch.directory) if launch.directory else None,
+            # What the server was given, it may write into its log.
+            secrets=(
+                *command_secrets(launch.command.text),
+                *environment_secrets({**os.environ, **launch.environment}),
+            ),
         )
 
     def wait(
@@ -164,7 +169,7 @@ def _existing_directory(recorded: RecordedLaunch | None) -> str | None:
 
 def _refuse_unstartable(command: LaunchCommand) -> None:
     """Refuse a command that cannot be started as it is, with one to copy where there is one."""
-    text = redact(command.text)
+    text = redact_command(command.text)
     if not command.arguments:
         raise StartError(f"the command cannot be parsed, a quote may be open: {text}")
     if HIDDEN in command.text:

@@ -26,6 +26,7 @@ def main() -> None:
         for number in range(40):
             sys.stdout.write(f"{number} {'x' * 1022}\n" * 1024)
     if arguments.die:
+        sys.stdout.write(f"argv: {'|'.join(sys.argv)}\n{'x' * 5000}\n")
         sys.exit("CUDA out of memory: api_key=verysecretvalue")
     if arguments.fork:
         fork_away()

@@ -7,8 +7,6 @@ import math
 import re
 from typing import TYPE_CHECKING, Final
 
-from pytest_setups.redaction import HIDDEN, is_secret_name, redact
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -102,22 +100,6 @@ def _typed(name: str, text: str) -> JsonValue:
             return text
         return value
     return text
-
-
-def shown(name: str, values: Sequence[JsonValue]) -> JsonValue:
-    """The values as the entry keeps them: a single one or a list, without secrets."""
-    kept = [_without_secrets(name, value) for value in values]
-    return kept[0] if len(kept) == 1 else kept
-
-
-def _without_secrets(name: str, value: JsonValue) -> JsonValue:
-    if is_secret_name(name) and not isinstance(value, bool):
-        return HIDDEN
-    if isinstance(value, dict):
-        return {key: _without_secrets(key, inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_without_secrets(name, inner) for inner in value]
-    return redact(value) if isinstance(value, str) else value
 
 
 def pop_text(options: Options, names: Iterable[str]) -> str | None:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from pytest_setups.redaction import is_secret_name, one_line, redact
+from pytest_setups.redaction import is_secret_name, one_line, redact, redact_words
 from pytest_setups.serving.command_line.launch_command import parse_command
 from pytest_setups.serving.command_line.programs import SHELLS
 
@@ -95,7 +95,7 @@ def describe_listener(port: int) -> str:
     """The process that listens on a port, for a message."""
     try:
         process = _listening_process(port)
-        return f"process {process.pid} ({one_line(redact(shlex.join(process.cmdline())), 200)})"
+        return f"process {process.pid} ({one_line(shlex.join(redact_words(process.cmdline())), 200)})"
     except (ListenerNotFoundError, psutil.Error):
         return "a process that cannot be seen from here"
 

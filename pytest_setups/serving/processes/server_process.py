@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LOG_LINES: Final = 15
 LOG_TAIL_BYTES: Final = 64 * 1024
+MAX_LINE: Final = 500
 # What the supervisor may take beyond STOP_AFTER_S: after SIGKILL, the kernel frees the memory of a GPU.
 _GRACE_S: Final = 30.0
 
@@ -49,14 +50,22 @@ class ServerProcess:
         *,
         environment: Mapping[str, str] | None = None,
         directory: str | None = None,
+        secrets: tuple[str, ...] = (),
     ) -> None:
-        """Start the command, with more environment variables than ours and in a directory if given.
+        """Start the command.
+
+        Args:
+            command: the program and its arguments.
+            environment: variables beside those of this process.
+            directory: where to start it, if not here.
+            secrets: values that must not be shown with its log.
 
         Raises:
             StartError: there is no such program or directory, or it cannot be run.
         """
         self.command = tuple(command)
         self.log = _new_log()
+        self._secrets = secrets
         self.started = time.perf_counter()
         self._status: int | None = None
         try:
@@ -90,7 +99,8 @@ class ServerProcess:
             file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
             text = file.read().decode("utf-8", "replace").replace("\r", "\n")
         last = deque((line for line in text.split("\n") if line.strip()), lines)
-        return redact(printable("\n".join(last))).rstrip() or "(nothing)"
+        shown = redact("\n".join(last), *self._secrets).split("\n")
+        return "\n".join(printable(line, MAX_LINE).rstrip() for line in shown) or "(nothing)"
 
     def last_line(self) -> str:
         """The last line of the log, for a progress line."""
