@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_setups.registry.entry import Entry
 from pytest_setups.registry.files import write_exclusive
-from pytest_setups.registry.leftovers import clean
+from pytest_setups.registry.leftovers import remove_leftovers
 from pytest_setups.registry.store import RecordedEntry, Registry, RegistryError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def record_some(root: Path, announced: Path, count: int, barrier: Barrier, *, ha
 def clean_until(root: Path, cleaned: Path, stop: Event) -> None:
     """Clean and rebuild the index until told to stop; announces how many files were removed each time."""
     while not stop.is_set():
-        _announce(cleaned, str(clean(Registry(root))))
+        _announce(cleaned, str(remove_leftovers(Registry(root))))
         Registry(root).rebuild_index()
 
 

@@ -525,7 +525,7 @@ def test_import_overwrites_nothing(root: Path, setups: Command) -> None:
 
     done = setups("import", "taken.json")
 
-    assert "an entry 'taken' with other contents is there" in done.out
+    assert "an entry 'taken' with other contents exists" in done.out
     assert done.code == 1
     assert (root / "entries" / "taken.json").read_bytes() == before
 
@@ -536,7 +536,7 @@ def test_import_warns_of_secrets(root: Path, setups: Command) -> None:
 
     done = setups("import", "leaky.json")
 
-    assert "looks like a key or token" in done.out
+    assert "seems to contain a key or token" in done.out
     assert "hf_abcdefghijklmnop" not in done.out
 
 

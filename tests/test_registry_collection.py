@@ -146,7 +146,7 @@ def test_other_paths_of_an_entry_are_looked_up(
             "*def is not in the Hugging Face cache, which has: abc, cut",
         ),
         ("~/hub/models--qwen--vl/snapshots/cut", "*cut: model.safetensors was deleted from the cache;*"),
-        ("~/hub/models--qwen--other", "*models--qwen--other holds no downloaded revision; download*"),
+        ("~/hub/models--qwen--other", "*models--qwen--other contains no downloaded revision; download*"),
     ],
 )
 def test_the_cache_of_hugging_face_is_understood(

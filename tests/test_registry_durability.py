@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_setups.registry.leftovers import clean
+from pytest_setups.registry.leftovers import remove_leftovers
 from pytest_setups.registry.store import Registry, SlugTakenError
 from pytest_setups.registry.validation import index_faults, validate
 from tests import recorders
@@ -71,7 +71,7 @@ def test_what_was_announced_survives_a_hundred_kills_at_random_instants(root: Pa
     assert set(slugs) <= set(registry.slugs())
     found = validate(registry, history=False).faults
     assert [fault for fault in found if fault.check not in {"index", "named"}] == []
-    assert clean(registry) + sum(int(count) for count in cleaned.read_text().split()) > 0
+    assert remove_leftovers(registry) + sum(int(count) for count in cleaned.read_text().split()) > 0
     registry.rebuild_index()
     assert validate(registry, history=False).faults == []
     assert leftovers(root) == []
@@ -105,7 +105,7 @@ def test_sixteen_processes_record_at_once(root: Path, announced: Path, *, hard_l
     registry = Registry(root)
     assert sorted(slugs) == registry.slugs()
     assert index_faults(registry, registry.rows().rows) == []
-    clean(registry)
+    remove_leftovers(registry)
     assert validate(registry, history=False).faults == []
 
 
@@ -127,7 +127,7 @@ def test_a_claim_of_a_killed_process_is_given_up(root: Path) -> None:
     start(recorders.die_with_a_claim, path).join(LONGEST)
     assert len(leftovers(root)) == 2
 
-    assert clean(registry) == 2
+    assert remove_leftovers(registry) == 2
 
     assert leftovers(root) == []
     assert not path.exists()
@@ -141,7 +141,7 @@ def test_index_removes_what_a_recorder_killed_before_its_entry_left(root: Path) 
     with pytest.raises(SlugTakenError, match="pytest-setups index"):
         record(root, exact=True)
 
-    assert clean(registry) == 2
+    assert remove_leftovers(registry) == 2
 
     assert not registry.results_path(SLUG).exists()
     assert leftovers(root) == []
@@ -154,7 +154,7 @@ def test_index_leaves_a_recording_alone_that_is_under_way(root: Path) -> None:
     assert paused.wait(LONGEST)
     registry = Registry(root)
 
-    assert clean(registry) == 0
+    assert remove_leftovers(registry) == 0
 
     go_on.set()
     process.join(LONGEST)
@@ -170,7 +170,7 @@ def test_files_of_another_machine_are_given_a_day(root: Path) -> None:
     yesterday = time.time() - 25 * 3600
     os.utime(old, (yesterday, yesterday))
 
-    assert clean(Registry(root)) == 1
+    assert remove_leftovers(Registry(root)) == 1
 
     assert leftovers(root) == [fresh.name]
 
@@ -187,20 +187,20 @@ def test_a_recording_on_another_machine_of_the_same_name_is_left_alone(root: Pat
     elsewhere = path.rename(path.with_name(name.replace(f"-{BOOT_ID.read_text().strip()}", other)))
     registry = Registry(root)
 
-    assert clean(registry) == 0
+    assert remove_leftovers(registry) == 0
 
     assert registry.results_path(SLUG).exists()
     assert leftovers(root) == [elsewhere.name] != [name]
     yesterday = time.time() - 25 * 3600
     os.utime(elsewhere, (yesterday, yesterday))
-    assert clean(registry) == 2
+    assert remove_leftovers(registry) == 2
 
 
 def test_index_keeps_results_that_git_tracks(root: Path, git: Git) -> None:
     start(recorders.die_between_results_and_entry, root).join(LONGEST)
     git("add", f"registry/results/{SLUG}.jsonl")
 
-    assert clean(Registry(root)) == 1
+    assert remove_leftovers(Registry(root)) == 1
 
     assert Registry(root).results_path(SLUG).exists()
 
@@ -213,7 +213,7 @@ def test_index_keeps_results_that_an_entry_names(root: Path) -> None:
     document = recorders.setup(verification={"results": named})
     registry.entry_path("other").write_text(json.dumps(document))
 
-    assert clean(registry) == 1
+    assert remove_leftovers(registry) == 1
 
     assert results.exists()
 

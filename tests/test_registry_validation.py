@@ -134,7 +134,7 @@ def test_a_fault_in_an_entry_is_told_with_its_field(
         (b'{"notes": NaN}', "not JSON: *"),
         (b"[" * 100_000, "nested too deeply: recursion limit exceeded*"),
         (b" " * (8 * 1024 * 1024 + 1), "8388609 bytes: more than the 8388608 that are read"),
-        (b"<<<<<<< HEAD\n{}\n", "not JSON: it holds the markers of a merge conflict"),
+        (b"<<<<<<< HEAD\n{}\n", "not JSON: it contains the markers of a merge conflict"),
     ],
     ids=["empty", "cut", "latin", "nan", "deep", "huge", "conflict"],
 )
@@ -220,12 +220,12 @@ def test_a_missing_index_is_told(pytester: pytest.Pytester, root: Path) -> None:
 @pytest.mark.parametrize(
     ("contents", "fault"),
     [
-        (None, f"$.verification.results.file: results/{SLUG}.jsonl is missing; restore it"),
+        (None, f"$.verification.results.file: results/{SLUG}.jsonl is missing; restore the file"),
         (RESULTS.replace(b"1.25", b"1.26"), "$.verification.results.sha256: *: checksum mismatch*"),
         (RESULTS + b"{}\n", "$.verification.results.lines: 3, but * has 4"),
         (RESULTS + b"{}\n", f"results/{SLUG}.jsonl line 4: not a measurement*"),
         (RESULTS + b"[" * 100_000, f"results/{SLUG}.jsonl line 3: nested too deeply*"),
-        (RESULTS.replace(b"boats", b"goats"), "$.verification.images: 'boats.jpg' is only in one of*"),
+        (RESULTS.replace(b"boats", b"goats"), "$.verification.images: 'boats.jpg' is in only one of*"),
         (RESULTS.replace(b"true", b"false"), "$.verification.status: success, but 'boats.jpg' did not pass*"),
         (RESULTS.replace(b"1.25", b"null"), "$.performance.stages.caption.n: 1, but the results have 0"),
         (

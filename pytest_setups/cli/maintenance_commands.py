@@ -14,7 +14,7 @@ from pytest_setups.redaction import redact_url
 from pytest_setups.registry.entry import json_schema
 from pytest_setups.registry.entry_import import entry_files, import_entries
 from pytest_setups.registry.files import replace
-from pytest_setups.registry.leftovers import clean
+from pytest_setups.registry.leftovers import remove_leftovers
 from pytest_setups.registry.store import Registry
 from pytest_setups.registry.validation import validate as validate_registry
 
@@ -53,7 +53,7 @@ def index(*, registry: RegistryOption = DEFAULT_REGISTRY) -> None:
     """
     store = open_registry(registry)
     store.prepare()
-    removed = clean(store)
+    removed = remove_leftovers(store)
     rebuilt = store.rebuild_index()
     print_text(
         f"{store.index_path}: {count(len(rebuilt.rows), 'row')}; {count(removed, 'leftover file')} removed"

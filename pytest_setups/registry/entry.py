@@ -23,6 +23,7 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.field_redaction import TextKind
@@ -50,8 +51,7 @@ class Stage(StrEnum):
 
 def _text_date(value: object) -> object:
     if isinstance(value, int | float):
-        message = "a date is text such as 2025-10-01T00:00:00Z"
-        raise ValueError(message)  # noqa: TRY004  # what a pydantic validator raises
+        raise PydanticCustomError("text_date", "a date is text such as 2025-10-01T00:00:00Z")
     return value
 
 
@@ -338,7 +338,7 @@ def _portable(value: JsonValue) -> JsonValue:
     """The value with paths cut to their last part, which is the same on every machine."""
     if isinstance(value, str) and _PATH.fullmatch(value):
         return re.split(r"[\\/]", value.rstrip("\\/"))[-1]
-    return [_portable(one) for one in value] if isinstance(value, list) else value
+    return [_portable(item) for item in value] if isinstance(value, list) else value
 
 
 def json_schema() -> dict[str, Any]:

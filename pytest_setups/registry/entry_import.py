@@ -1,4 +1,4 @@
-"""Bringing entries into a registry without changing a byte of them."""
+"""The import of entries into a registry, byte for byte."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytest_setups.registry.entry import Entry
 from pytest_setups.registry.files import read_bounded, write_exclusive
 from pytest_setups.registry.parsing import EntryError
 from pytest_setups.registry.results import MAX_RESULTS_BYTES, results_faults
-from pytest_setups.registry.store import SLUG, RegistryError, make_slug, why
+from pytest_setups.registry.store import SLUG, RegistryError, describe_os_error, make_slug
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
     from pytest_setups.registry.store import Registry
 
-LEAKED: Final = "its text holds what looks like a key or token: revoke that before you commit the entry"
+LEAKED: Final = "its text seems to contain a key or token: revoke it before you commit the entry"
 _NOT_ENTRIES: Final = frozenset({"index.json", "schema.json"})
 
 
 @dataclass(frozen=True, slots=True)
 class ImportedFile:
-    """What became of one file; ``present`` says that an entry with these bytes is there already."""
+    """The outcome of one file; ``present`` means that the same entry is in the registry already."""
 
     source: Path
     slug: str | None
@@ -39,7 +39,7 @@ class _ResultsFile:
 
 
 def entry_files(source: Path) -> list[Path]:
-    """The entry files that a path stands for: the file, or those of a registry or a folder."""
+    """The entry files at a path: the file itself, or those in a registry or another folder."""
     if not source.is_dir():
         return [source]
     folder = source / "entries" if (source / "entries").is_dir() else source
@@ -49,7 +49,7 @@ def entry_files(source: Path) -> list[Path]:
 def import_entries(registry: Registry, files: Iterable[Path]) -> list[ImportedFile]:
     """Add copies of these files as entries, with their results files; nothing is overwritten.
 
-    The slug is the file's name where that is one, else made of the model's and the backend's name.
+    The slug is the file's name where that is a slug, otherwise derived from the names of model and backend.
     The index is not rebuilt.
 
     Raises:
@@ -59,7 +59,7 @@ def import_entries(registry: Registry, files: Iterable[Path]) -> list[ImportedFi
     try:
         return [_import(registry, path) for path in files]
     except OSError as error:
-        raise RegistryError(why(error, registry.root)) from None
+        raise RegistryError(describe_os_error(error, registry.root)) from None
 
 
 def _import(registry: Registry, source: Path) -> ImportedFile:
@@ -76,7 +76,7 @@ def _import(registry: Registry, source: Path) -> ImportedFile:
     if path.exists():
         return _present(registry, source, slug, data)
     if results is not None and not _place(registry.root / results.file, results.data):
-        return ImportedFile(source, slug, "refused", f"{results.file} is there with other contents")
+        return ImportedFile(source, slug, "refused", f"{results.file} exists with other contents")
     if not write_exclusive(path, data):
         return _present(registry, source, slug, data)
     return ImportedFile(source, slug, "imported", LEAKED if _holds_secret(entry) else "")
@@ -85,15 +85,15 @@ def _import(registry: Registry, source: Path) -> ImportedFile:
 def _present(registry: Registry, source: Path, slug: str, data: bytes) -> ImportedFile:
     if registry.read(slug) == data:
         return ImportedFile(source, slug, "present")
-    message = f"an entry {slug!r} with other contents is there; name the file <new slug>.json"
+    message = f"an entry {slug!r} with other contents exists; rename the file to <new slug>.json"
     return ImportedFile(source, slug, "refused", message)
 
 
 def _results(entry: Entry, source: Path) -> _ResultsFile | None:
-    """The results file beside an entry of a registry, when the entry names one.
+    """The results file that an entry of a registry names, None where it names none.
 
     Raises:
-        EntryError: it is not the one that the entry describes.
+        EntryError: it does not match the entry.
         OSError: it cannot be read.
     """
     results = entry.verification.results
@@ -107,7 +107,7 @@ def _results(entry: Entry, source: Path) -> _ResultsFile | None:
 
 
 def _place(path: Path, data: bytes) -> bool:
-    """Write a file, unless one is there; False when that holds something else."""
+    """Create a file, or accept the existing one where it has the same contents; False otherwise."""
     return write_exclusive(path, data) or read_bounded(path, MAX_RESULTS_BYTES) == data
 
 

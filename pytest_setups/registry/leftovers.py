@@ -1,4 +1,4 @@
-"""Removing what killed recordings left in a registry."""
+"""What killed recordings left in a registry, and its removal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_setups.registry.files import leftovers, take_over
 from pytest_setups.registry.parsing import EntryError
 from pytest_setups.registry.repository import is_tracked
-from pytest_setups.registry.store import RegistryError, why
+from pytest_setups.registry.store import RegistryError, describe_os_error
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from pytest_setups.registry.store import Registry
 
 
-def clean(registry: Registry) -> int:
-    """Remove what killed recordings left; returns how many files.
+def remove_leftovers(registry: Registry) -> int:
+    """Remove what killed recordings left; returns the number of files.
 
-    That is temporary files that no living process can be writing, and results files whose entry
-    was never written. A results file that an entry names or that git tracks is always kept, and so is
-    one whose second name is gone, as on a file system without hard links: validation names it.
+    These are temporary files that no living process can be writing, and results files whose entry was never
+    written. A results file that an entry names or git tracks is always kept. So is a results file without
+    its second name, as on a file system without hard links: validation reports it.
 
     Raises:
         RegistryError: a file cannot be removed.
     """
     folders = (registry.root, registry.entries_dir, registry.results_dir)
     try:
-        return sum(_clear(registry, leftover) for folder in folders for leftover in leftovers(folder))
+        return sum(_remove(registry, leftover) for folder in folders for leftover in leftovers(folder))
     except OSError as error:
-        raise RegistryError(why(error, registry.root)) from None
+        raise RegistryError(describe_os_error(error, registry.root)) from None
 
 
-def _clear(registry: Registry, leftover: Path) -> int:
+def _remove(registry: Registry, leftover: Path) -> int:
     mine = take_over(leftover)
     if mine is None:
         return 0
@@ -57,7 +57,7 @@ def _orphan(registry: Registry, temporary: Path) -> Path | None:
 
 
 def _is_named(registry: Registry, results_name: str) -> bool:
-    """Whether an entry, readable or not, holds the name of this results file."""
+    """Whether an entry, readable or not, contains the name of this results file."""
     if (registry.entries_dir / results_name).with_suffix(".json").exists():
         return True
     needle = f"{registry.results_dir.name}/{results_name}".encode()

@@ -37,42 +37,42 @@ def local_paths(entry: Entry) -> Iterator[tuple[str, str]]:
 
 
 def missing_paths(entry: Entry) -> list[str]:
-    """One line for each local path of the entry that is not whole on this machine."""
-    found = ((where, _missing(text)) for where, text in local_paths(entry))
-    return [f"{where}: {message}" for where, message in found if message]
+    """One line for each local path of the entry that is missing or incomplete on this machine."""
+    faults = ((where, _missing(text)) for where, text in local_paths(entry))
+    return [f"{where}: {fault}" for where, fault in faults if fault]
 
 
 def _missing(text: str) -> str | None:
-    shown = one_line(text, 300)
+    place = one_line(text, 300)
     try:
         path = Path(text).expanduser()
         if path.name.startswith("models--"):
-            return _missing_snapshots(path, shown)
+            return _missing_snapshots(path, place)
         if path.exists():
-            return _missing_blobs(path, shown)
+            return _missing_blobs(path, place)
     except (OSError, ValueError, RuntimeError) as error:
-        return f"{shown} cannot be looked up: {one_line(str(error))}"
+        return f"{place} cannot be checked: {one_line(str(error))}"
     if path.parent.name == "snapshots" and path.parent.is_dir():
         kept = ", ".join(sorted(one_line(child.name, 40) for child in path.parent.iterdir())[:3])
-        return f"{shown} is not in the Hugging Face cache, which has: {kept or 'no revision'}"
-    return f"{shown} does not exist on this machine"
+        return f"{place} is not in the Hugging Face cache, which has: {kept or 'no revision'}"
+    return f"{place} does not exist on this machine"
 
 
-def _missing_snapshots(path: Path, shown: str) -> str | None:
-    """A model's folder in the Hugging Face cache: one revision must be whole."""
+def _missing_snapshots(path: Path, place: str) -> str | None:
+    """A model's folder in the Hugging Face cache: one revision must be complete."""
     folder = path / "snapshots"
     revisions = [child for child in folder.iterdir() if child.is_dir()] if folder.is_dir() else []
     if not revisions:
-        return f"{shown} holds no downloaded revision; download the model again"
-    broken = [_missing_blobs(revision, shown) for revision in revisions]
+        return f"{place} contains no downloaded revision; download the model again"
+    broken = [_missing_blobs(revision, place) for revision in revisions]
     return broken[0] if all(broken) else None
 
 
-def _missing_blobs(path: Path, shown: str) -> str | None:
+def _missing_blobs(path: Path, place: str) -> str | None:
     """Files of the Hugging Face cache are links to blobs, which may have been deleted."""
     if path.parent.name != "snapshots":
         return None
     broken = sorted(file.name for file in path.iterdir() if not file.exists())
     if broken:
-        return f"{shown}: {one_line(broken[0], 80)} was deleted from the cache; download the model again"
+        return f"{place}: {one_line(broken[0], 80)} was deleted from the cache; download the model again"
     return None

@@ -84,11 +84,12 @@ def read_measurements(root: Path, results: Results) -> list[Measurement]:
         if hashlib.sha256(data).hexdigest() != results.sha256:
             message = f"{results.file}: checksum mismatch; restore the file"
             raise EntryError(message)
-        found = [Measurement.model_validate_json(line) for line in data.splitlines()]
+        measurements = [Measurement.model_validate_json(line) for line in data.splitlines()]
     except OSError as error:
         message = f"{root / results.file} cannot be read: {error.strerror}"
         raise EntryError(message) from None
     except ValidationError as error:
         message = f"{results.file} does not hold measurements: {faults(error)[0]}"
         raise EntryError(message) from None
-    return list({(one.image, one.stage, one.sample): one for one in found}.values())
+    # Attempts are in order of time, so that of each sample the last one remains.
+    return list({(m.image, m.stage, m.sample): m for m in measurements}.values())

@@ -1,4 +1,4 @@
-"""JSON that strangers wrote: bounded, strict, and its faults told by their place."""
+"""JSON from untrusted sources: bounded, strict, each fault reported with its path."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ MAX_FAULTS: Final = 50
 
 
 class EntryError(ValueError):
-    """A document that is not an entry this package can read; ``args`` holds one line a fault."""
+    """A document that is not an entry this package can read; ``args`` holds one line per fault."""
 
     def __str__(self) -> str:
         return "; ".join(self.args)
 
 
 def parse_json(data: bytes, limit: int = MAX_ENTRY_BYTES) -> Any:
-    """Parse bounded JSON; a byte order mark, as some editors write it, is passed over.
+    """Parse bounded JSON; a byte order mark, which some editors write, is skipped.
 
     Raises:
         EntryError: more than ``limit`` bytes, not UTF-8 JSON, a NaN, or nested deeper than 200.
@@ -46,7 +46,7 @@ def _not_json(data: bytes, reason: str) -> str:
     if not data.strip():
         return "empty"
     if re.search(rb"^(<<<<<<<|>>>>>>>) ", data, re.MULTILINE):
-        return "not JSON: it holds the markers of a merge conflict"
+        return "not JSON: it contains the markers of a merge conflict"
     if "recursion limit" in reason:
         return f"nested too deeply: {reason}"
     try:
@@ -62,17 +62,18 @@ def canonical_json(value: object) -> str:
 
 
 def faults(error: ValidationError) -> list[str]:
-    """One line a fault, at most ``MAX_FAULTS``: ``$.path.to[0].field: what is wrong``."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)
+    """One line per fault, at most ``MAX_FAULTS``: ``$.path.to[0].field: what is wrong``."""
+    details = error.errors(include_url=False, include_context=False, include_input=False)
     lines = [
         f"{json_path(_place(fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
-        for fault in found[:MAX_FAULTS]
+        for fault in details[:MAX_FAULTS]
     ]
-    return lines if len(found) <= MAX_FAULTS else [*lines, f"$: and {len(found) - MAX_FAULTS} more faults"]
+    more = len(details) - MAX_FAULTS
+    return lines if more <= 0 else [*lines, f"$: and {more} more faults"]
 
 
 def _place(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """The location without pydantic's own words for a key and for a kind of JSON value."""
+    """The location without pydantic's own last step, which marks a key or a kind of JSON value."""
     return location[:-1] if location and location[-1] in {"[key]", "float"} else location
 
 

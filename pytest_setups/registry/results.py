@@ -1,4 +1,4 @@
-"""Whether a results file is the one that its entry describes."""
+"""The check that a results file matches its entry."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_setups.redaction import one_line
@@ -14,7 +15,6 @@ from pytest_setups.registry.parsing import EntryError, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from pytest_setups.registry.entry import Entry, Results
 
@@ -25,7 +25,10 @@ MAX_LINE_FAULTS: Final = 10
 
 @dataclass(slots=True)
 class _Tally:
-    """What the lines say: by (image, stage, sample) the last attempt: its number, if it passed, if timed."""
+    """What the lines add up to.
+
+    ``last`` has, by (image, stage, sample), the last attempt: its number, whether it passed, whether timed.
+    """
 
     lines: int = 0
     sha256: str = ""
@@ -34,23 +37,29 @@ class _Tally:
 
 
 def results_faults(root: Path, entry: Entry) -> list[str]:
-    """How the results file in the registry ``root`` differs from what the entry says; none without one."""
+    """How the results file in the registry ``root`` differs from its entry; empty where none is named."""
     results = entry.verification.results
     if results is None:
         return []
     try:
         tally = _read(f"{os.fspath(root)}/{results.file}")
     except FileNotFoundError:
-        return [f"$.verification.results.file: {results.file} is missing; restore it"]
+        return [f"$.verification.results.file: {results.file} is missing; restore the file"]
     except OSError as error:
         return [f"$.verification.results.file: {results.file} cannot be read: {error.strerror}"]
     except EntryError as error:
         return [f"$.verification.results.file: {results.file}: {error}"]
-    return [*_file_faults(results, tally), *tally.faults, *_count_faults(entry, tally)]
+    return [
+        *_file_faults(results, tally),
+        *tally.faults,
+        *_image_faults(entry, tally),
+        *_stage_faults(entry, tally),
+        *_status_faults(entry, tally),
+    ]
 
 
 def _read(path: str) -> _Tally:
-    if os.path.islink(os.path.dirname(path)):  # noqa: PTH114, PTH120  # a Path for each file costs time
+    if Path(path).parent.is_symlink():
         message = "its folder is a symbolic link: a registry keeps its files itself"
         raise EntryError(message)
     tally, digest = _Tally(), hashlib.sha256()
@@ -85,25 +94,31 @@ def _file_faults(results: Results, tally: _Tally) -> Iterator[str]:
         yield f"$.verification.results.lines: {results.lines}, but {results.file} has {tally.lines}"
 
 
-def _count_faults(entry: Entry, tally: _Tally) -> Iterator[str]:
-    verification = entry.verification
+def _image_faults(entry: Entry, tally: _Tally) -> Iterator[str]:
+    images, processed = entry.verification.images, entry.verification.images_processed
     measured = {image for image, _, _ in tally.last}
-    if verification.images_processed not in {None, len(measured)}:
-        said = verification.images_processed
-        yield f"$.verification.images_processed: {said}, but the results have {len(measured)}"
-    if verification.images is not None:
-        strangers = sorted(measured.symmetric_difference(image.name for image in verification.images))
+    if processed not in {None, len(measured)}:
+        yield f"$.verification.images_processed: {processed}, but the results have {len(measured)}"
+    if images is not None:
+        unmatched = sorted(measured.symmetric_difference(image.name for image in images))
         yield from (
-            f"$.verification.images: {one_line(name, 80)!r} is only in one of entry and results"
-            for name in strangers[:MAX_LINE_FAULTS]
+            f"$.verification.images: {one_line(name, 80)!r} is in only one of entry and results"
+            for name in unmatched[:MAX_LINE_FAULTS]
         )
+
+
+def _stage_faults(entry: Entry, tally: _Tally) -> Iterator[str]:
     answered = Counter(stage for (_, stage, _), (_, _, timed) in tally.last.items() if timed)
     for stage, figures in (entry.performance.stages or {}).items():
         if figures.n != answered[stage]:
             yield f"$.performance.stages.{stage}.n: {figures.n}, but the results have {answered[stage]}"
-    if verification.status == "success":
-        failed = sorted(key for key, (_, passed, _) in tally.last.items() if passed is not True)
-        yield from (
-            f"$.verification.status: success, but {one_line(image, 80)!r} did not pass {one_line(stage, 80)}"
-            for image, stage, _ in failed[:MAX_LINE_FAULTS]
-        )
+
+
+def _status_faults(entry: Entry, tally: _Tally) -> Iterator[str]:
+    """Measurements that contradict a success."""
+    if entry.verification.status != "success":
+        return
+    failed = sorted(key for key, (_, passed, _) in tally.last.items() if passed is not True)
+    for image, stage, _ in failed[:MAX_LINE_FAULTS]:
+        where = f"{one_line(image, 80)!r} did not pass {one_line(stage, 80)}"
+        yield f"$.verification.status: success, but {where}"
