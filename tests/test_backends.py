@@ -1,6 +1,6 @@
-"""Who answers: each kind of server tells itself apart by what it says over HTTP.
+"""Which server answers: each kind is recognised by its answers over HTTP.
 
-``tests/answers/*.json`` hold the answers; ``source`` says whether a server or its documentation gave them.
+``tests/answers/*.json`` hold the answers; ``source`` is the server or the documentation that they are from.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ ANSWERS = sorted(path.stem for path in (Path(__file__).parent / "answers").glob(
 
 
 def recorded(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((Path(__file__).parent / "answers" / f"{name}.json").read_bytes())
-    return found
+    answers: dict[str, Any] = json.loads((Path(__file__).parent / "answers" / f"{name}.json").read_bytes())
+    return answers
 
 
 def routes(name: str) -> dict[str, Reply | Callable[[], Reply]]:
@@ -54,7 +54,7 @@ def met(server: Scripted, model: str, timeout_s: float = 20.0) -> Server:
 
 
 @pytest.mark.parametrize("name", [name for name in ANSWERS if name != "transformers"])
-def test_a_server_is_told_by_its_answers_and_nothing_is_guessed(name: str) -> None:
+def test_a_server_is_recognised_by_its_answers_and_nothing_is_guessed(name: str) -> None:
     case = recorded(name)
 
     with serving(name) as server:
@@ -125,7 +125,7 @@ def test_words_of_a_server_are_printable_and_bounded() -> None:
     assert len(version) < 600
 
 
-def test_the_entry_says_who_answered(pytester: pytest.Pytester) -> None:
+def test_the_entry_names_the_server_that_answered(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]")
     draw(pytester.path / "sample_images" / "cat.jpg", "navy")
     with serving("ollama") as server:

@@ -202,7 +202,7 @@ def test_a_secret_that_the_server_echoes_is_not_shown(
     assert KEY[:6] not in shown
 
 
-def test_a_secret_in_what_the_server_says_of_itself_is_not_shown(
+def test_a_secret_in_the_identity_of_the_server_is_not_shown(
     project: pytest.Pytester, server: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.routes["/version"] = as_json({"version": f"0.32 for {KEY}"})

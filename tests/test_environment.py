@@ -26,15 +26,15 @@ def write(path: Path, text: str) -> None:
     path.write_text(text, "utf-8")
 
 
-def test_this_machine_tells_what_it_is() -> None:
-    found = server_environment()
+def test_the_environment_of_this_machine() -> None:
+    machine = server_environment()
 
-    assert found["os"] == platform.platform()
-    assert found["threads"] == psutil.cpu_count()
-    assert found["memory_mib"] == psutil.virtual_memory().total // 1024**2
-    assert isinstance(found["gpus"], list)
-    assert "packages" not in found
-    assert json.loads(json.dumps(found)) == found
+    assert machine["os"] == platform.platform()
+    assert machine["threads"] == psutil.cpu_count()
+    assert machine["memory_mib"] == psutil.virtual_memory().total // 1024**2
+    assert isinstance(machine["gpus"], list)
+    assert "packages" not in machine
+    assert json.loads(json.dumps(machine)) == machine
 
 
 def test_the_server_of_a_stranger_gets_none_of_our_hardware(run: Run, project: pytest.Pytester) -> None:
@@ -58,7 +58,7 @@ def test_an_environment_file_is_brought_in(run: Run, project: pytest.Pytester) -
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (None, "*env.json: No such file or directory"),
         ("{", "*env.json is not JSON: *"),
@@ -67,7 +67,7 @@ def test_an_environment_file_is_brought_in(run: Run, project: pytest.Pytester) -
     ],
 )
 def test_a_file_that_is_none_is_a_usage_error(
-    run: Run, project: pytest.Pytester, content: str | None, said: str
+    run: Run, project: pytest.Pytester, content: str | None, message: str
 ) -> None:
     if content is not None:
         write(project.path / "env.json", content)
@@ -75,7 +75,7 @@ def test_a_file_that_is_none_is_a_usage_error(
     result = run("--record", "--setup-environment", "env.json")
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: {said}"])
+    result.stderr.fnmatch_lines([f"ERROR: {message}"])
     no_traceback_of_ours(result)
 
 
@@ -115,7 +115,7 @@ def no_nvidia_library(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_nvidia_library")
-def test_amd_gpus_are_told_by_the_files_of_their_driver(tmp_path: Path) -> None:
+def test_amd_gpus_are_read_from_the_files_of_their_driver(tmp_path: Path) -> None:
     cards = tmp_path / "sys/class/drm"
     write(cards / "card0/device/vendor", "0x1a03\n")
     write(cards / "card1/device/vendor", "0x1002\n")
@@ -137,7 +137,7 @@ def test_amd_gpus_are_told_by_the_files_of_their_driver(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_nvidia_library")
-def test_nvidia_gpus_without_the_extra_are_told_by_the_files_of_their_driver(tmp_path: Path) -> None:
+def test_nvidia_gpus_without_the_extra_are_read_from_the_files_of_their_driver(tmp_path: Path) -> None:
     driver = tmp_path / "proc/driver/nvidia"
     write(driver / "gpus/0000:01:00.0/information", "Model: \t\t NVIDIA GeForce RTX 4090\nIRQ:  116\n")
     write(driver / "version", "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.15  Thu Jan 23\n")
@@ -149,36 +149,39 @@ def test_nvidia_gpus_without_the_extra_are_told_by_the_files_of_their_driver(tmp
 
 
 @pytest.mark.usefixtures("no_nvidia_library")
-def test_a_machine_without_gpus_says_so(tmp_path: Path) -> None:
+def test_a_machine_without_gpus_has_none(tmp_path: Path) -> None:
     assert gpu_environment(tmp_path) == {"gpus": []}
 
 
 class Nvml:
-    """What the driver's library says on a machine with one GPU."""
+    """The driver's library on a machine with one GPU, or with none and without a driver."""
 
     NVMLError = OSError
 
     def __init__(self, *, driver: bool) -> None:
         self.driver = driver
 
-    def nvmlInit(self) -> None:  # noqa: N802  # the library's name
-        if not self.driver:
-            raise self.NVMLError
-
     def __getattr__(self, name: str) -> Any:
-        said: dict[str, Any] = {
+        answers: dict[str, Any] = {
             "nvmlDeviceGetCount": 1,
             "nvmlDeviceGetHandleByIndex": "handle",
             "nvmlDeviceGetName": "NVIDIA L40S",
             "nvmlDeviceGetMemoryInfo": type("Memory", (), {"total": 46068 * 1024**2}),
             "nvmlSystemGetDriverVersion": "570.86.15",
             "nvmlSystemGetCudaDriverVersion": 12080,
+            "nvmlInit": None,
             "nvmlShutdown": None,
         }
-        return lambda *_: said[name]
+
+        def call(*_: object) -> Any:
+            if not self.driver:
+                raise self.NVMLError
+            return answers[name]
+
+        return call
 
 
-def test_nvidia_gpus_are_told_by_their_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nvidia_gpus_are_read_through_their_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", Nvml(driver=True))
 
     assert gpu_environment(tmp_path) == {
@@ -204,7 +207,7 @@ def test_the_command_writes_what_a_run_elsewhere_brings_in(run: Run, project: py
     assert entry["environment"]["server"]["cores"] >= 1
 
 
-def test_the_command_says_when_a_server_is_not_known() -> None:
+def test_the_command_fails_when_a_server_is_not_known() -> None:
     command = [COMMAND, "env", "--base-url", "http://127.0.0.1:1/v1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1

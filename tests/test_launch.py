@@ -50,9 +50,9 @@ def pids(folder: Path) -> list[int]:
 
 def assert_gone(folder: Path) -> None:
     """Nothing that wrote its process id down lives on."""
-    found = [psutil.Process(pid) for pid in pids(folder) if psutil.pid_exists(pid)]
+    processes = [psutil.Process(pid) for pid in pids(folder) if psutil.pid_exists(pid)]
     assert pids(folder)
-    assert psutil.wait_procs(found, GONE_WITHIN_S)[1] == []
+    assert psutil.wait_procs(processes, GONE_WITHIN_S)[1] == []
 
 
 def launch(project: pytest.Pytester, command: str, *more: str) -> pytest.RunResult:
@@ -202,7 +202,7 @@ def test_the_port_must_be_free_first(project: pytest.Pytester, server: Scripted)
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("typed", "message"),
     [
         ("no-such-server --port 1", "no-such-server cannot be started: No such file or directory"),
         ("vllm serve 'm", "the command cannot be parsed, a quote may be open: vllm serve 'm"),
@@ -222,17 +222,17 @@ def test_the_port_must_be_free_first(project: pytest.Pytester, server: Scripted)
     ],
 )
 def test_a_command_that_cannot_be_started_is_a_usage_error(
-    project: pytest.Pytester, typed: str, said: str
+    project: pytest.Pytester, typed: str, message: str
 ) -> None:
     result = launch(project, typed)
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: {said}"])
+    result.stderr.fnmatch_lines([f"ERROR: {message}"])
     no_traceback_of_ours(result)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--setup-launch"], "--setup-launch needs a command, or --setup-from SLUG *"),
         (["--setup-launch", "x", "--setup-demo"], "--setup-demo starts its own server: *"),
@@ -244,12 +244,12 @@ def test_a_command_that_cannot_be_started_is_a_usage_error(
     ],
 )
 def test_options_that_do_not_fit_are_a_usage_error(
-    project: pytest.Pytester, arguments: list[str], said: str
+    project: pytest.Pytester, arguments: list[str], message: str
 ) -> None:
     result = project.runpytest("-p", "no:cacheprovider", *arguments)
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: {said}"])
+    result.stderr.fnmatch_lines([f"ERROR: {message}"])
 
 
 def test_with_workers_the_controller_launches_once(

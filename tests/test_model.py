@@ -1,4 +1,4 @@
-"""The model: what the command, the server and the files say of it, and nothing that none of them says."""
+"""The model: what the command, the server and the files say about it, and nothing else."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def facts(
     local: bool = True,
     **listener: Any,
 ) -> ModelFacts:
-    found = Listener(command, **listener) if local else None
-    return model_facts(identity or Identity(), parse_command(command), None, found)
+    listener_of_it = Listener(command, **listener) if local else None
+    return model_facts(identity or Identity(), parse_command(command), None, listener_of_it)
 
 
 def folder(path: Path, config: dict[str, Any], readme: str = "") -> Path:
@@ -59,31 +59,31 @@ def folder(path: Path, config: dict[str, Any], readme: str = "") -> Path:
         ({}, None, None),
     ],
 )
-def test_a_folder_tells_its_format(
+def test_the_format_of_a_folder(
     tmp_path: Path, config: dict[str, Any], form: str | None, quantization: str | None
 ) -> None:
     path = folder(tmp_path / "m", config)
 
-    found = facts(f"vllm serve {path}")
+    model = facts(f"vllm serve {path}")
 
-    assert (found.path, found.format, found.quantization) == (str(path), form, quantization)
+    assert (model.path, model.format, model.quantization) == (str(path), form, quantization)
 
 
 def test_what_the_command_and_the_server_say_wins_over_the_folder(tmp_path: Path) -> None:
     path = folder(tmp_path / "m", {"quantization_config": {"quant_method": "awq"}})
 
-    found = facts(f"vllm serve {path} --quantization awq_marlin")
+    model = facts(f"vllm serve {path} --quantization awq_marlin")
 
-    assert (found.format, found.quantization) == ("awq", "awq_marlin")
+    assert (model.format, model.quantization) == ("awq", "awq_marlin")
 
 
 def test_a_path_is_relative_to_the_servers_directory(tmp_path: Path) -> None:
     folder(tmp_path / "weights" / "m", {"vision_config": {}, "torch_dtype": "bfloat16"})
 
-    found = facts("vllm serve weights/m", directory=str(tmp_path))
+    model = facts("vllm serve weights/m", directory=str(tmp_path))
 
-    assert found.path == str(tmp_path / "weights" / "m")
-    assert (found.repo_id, found.format, found.vision) == (None, "bf16", True)
+    assert model.path == str(tmp_path / "weights" / "m")
+    assert (model.repo_id, model.format, model.vision) == (None, "bf16", True)
 
 
 def test_a_repository_is_found_in_the_cache_with_its_revision(tmp_path: Path) -> None:
@@ -92,15 +92,15 @@ def test_a_repository_is_found_in_the_cache_with_its_revision(tmp_path: Path) ->
     (cached / "refs").mkdir()
     (cached / "refs" / "main").write_text(f"{COMMIT}\n", "utf-8")
 
-    found = facts("vllm serve org/m", variables={"HF_HOME": str(tmp_path)})
+    model = facts("vllm serve org/m", variables={"HF_HOME": str(tmp_path)})
 
-    assert found == ModelFacts(
+    assert model == ModelFacts(
         path=str(path), repo_id="org/m", revision=COMMIT, format="gptq", quantization="gptq", vision=False
     )
     assert facts(f"vllm serve {path}").repo_id == "org/m"
 
 
-def test_a_download_beside_the_cache_tells_its_revision_and_its_base_model(tmp_path: Path) -> None:
+def test_a_download_beside_the_cache_has_its_revision_and_its_base_model(tmp_path: Path) -> None:
     path = folder(
         tmp_path / "m-AWQ",
         {},
@@ -110,27 +110,27 @@ def test_a_download_beside_the_cache_tells_its_revision_and_its_base_model(tmp_p
     note.parent.mkdir(parents=True)
     note.write_text(f"{COMMIT}\netag\n1.0\n", "utf-8")
 
-    found = facts(f"vllm serve {path}")
+    model = facts(f"vllm serve {path}")
 
-    assert (found.repo_id, found.revision, found.base_model) == (None, COMMIT, "Qwen/Qwen2.5-VL-7B-Instruct")
+    assert (model.repo_id, model.revision, model.base_model) == (None, COMMIT, "Qwen/Qwen2.5-VL-7B-Instruct")
 
 
 def test_files_of_another_machine_are_not_looked_for_here(tmp_path: Path) -> None:
     path = folder(tmp_path / "m", {"torch_dtype": "bfloat16"})
 
-    found = facts(f"vllm serve {path}", local=False)
+    model = facts(f"vllm serve {path}", local=False)
 
-    assert found == ModelFacts(path=str(path))
+    assert model == ModelFacts(path=str(path))
     assert facts("vllm serve org/m", local=False) == ModelFacts(repo_id="org/m")
 
 
 @pytest.mark.parametrize(
-    ("said", "name"),
+    ("description", "name"),
     [("Q4_K - Medium", "Q4_K_M"), ("all F32", "F32"), ("F16", "F16"), ("IQ2_XXS - 2.0625 bpw", "IQ2_XXS"),
      ("Q2_K - Medium", "Q2_K"), ("Q8_0", "Q8_0"), ("4bit", "4bit"), ("something else", "something else")],
 )  # fmt: skip
-def test_quantizations_of_llama_cpp_are_named_as_people_do(said: str, name: str) -> None:
-    assert facts("x", Identity(quantization=said), local=False).quantization == name
+def test_quantizations_of_llama_cpp_are_named_as_people_do(description: str, name: str) -> None:
+    assert facts("x", Identity(quantization=description), local=False).quantization == name
 
 
 def gguf(*keys: tuple[str, int, bytes], version: int = 3, magic: bytes = b"GGUF") -> bytes:
@@ -144,7 +144,7 @@ def text(value: str) -> bytes:
     return struct.pack("<Q", len(value)) + value.encode()
 
 
-def test_a_gguf_file_tells_its_quantization_and_where_it_is_from(tmp_path: Path) -> None:
+def test_the_quantization_and_origin_of_a_gguf_file(tmp_path: Path) -> None:
     path = tmp_path / "m.gguf"
     path.write_bytes(
         gguf(
@@ -158,9 +158,9 @@ def test_a_gguf_file_tells_its_quantization_and_where_it_is_from(tmp_path: Path)
         )
     )
 
-    found = facts(f"llama-server -m {path}")
+    model = facts(f"llama-server -m {path}")
 
-    assert found == ModelFacts(
+    assert model == ModelFacts(
         path=str(path), repo_id="unsloth/m-GGUF", base_model="org/m", format="gguf", quantization="Q4_K_M"
     )
 
@@ -184,7 +184,7 @@ def test_the_real_file_of_the_demo_is_read() -> None:
         gguf(("general.name", 8, text("m")))[:-1],
     ],
 )
-def test_a_file_that_is_no_gguf_or_broken_tells_nothing(tmp_path: Path, data: bytes) -> None:
+def test_a_file_that_is_not_gguf_or_broken_has_no_facts(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "m.gguf"
     path.write_bytes(data)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_setups.api.client import Client
-from pytest_setups.serving.local.listener import Listener, ListenerNotFoundError, find_listener
+from pytest_setups.serving.local.listener import ListenerNotFoundError, find_listener
 from pytest_setups.serving.processes.server_process import ServerProcess, free_port
 from pytest_setups.serving.server import wait_until_ready
 from pytest_setups.tagging.request import readiness_request
@@ -72,13 +72,13 @@ def test_the_command_is_the_one_that_was_typed(programs: Path) -> None:
     words = [str(programs / "vllm"), "serve", "org/m", "--port", str(port), "--note", "two words"]
 
     with running(words, port) as base_url:
-        found = find_listener(base_url)
+        listener = find_listener(base_url)
 
-    assert found.command == shlex.join(words)
-    assert found.directory == str(Path.cwd())
-    assert found.python is not None
-    assert found.python.name.startswith("python")
-    assert found.started_at is not None
+    assert listener.command == shlex.join(words)
+    assert listener.directory == str(Path.cwd())
+    assert listener.python is not None
+    assert listener.python.name.startswith("python")
+    assert listener.started_at is not None
 
 
 @pytest.mark.parametrize(
@@ -91,9 +91,9 @@ def test_wrappers_are_seen_through(programs: Path, shell: str) -> None:
     typed = shell.format(uv=programs / "uv", vllm=vllm)
 
     with running(["bash", "-c", typed], port) as base_url:
-        found = find_listener(base_url)
+        listener = find_listener(base_url)
 
-    assert found.command == f"{programs}/uv run {vllm}"
+    assert listener.command == f"{programs}/uv run {vllm}"
 
 
 def test_a_worker_that_listens_stands_for_its_parent(tmp_path: Path) -> None:
@@ -102,9 +102,9 @@ def test_a_worker_that_listens_stands_for_its_parent(tmp_path: Path) -> None:
     words = [sys.executable, str(tmp_path / "my_server.py"), "--port", str(port)]
 
     with running(words, port) as base_url:
-        found = find_listener(base_url)
+        listener = find_listener(base_url)
 
-    assert found.command == shlex.join(words)
+    assert listener.command == shlex.join(words)
 
 
 def test_variables_are_taken_by_name_and_secrets_never(programs: Path) -> None:
@@ -127,7 +127,7 @@ def test_variables_are_taken_by_name_and_secrets_never(programs: Path) -> None:
     assert not {"HF_TOKEN", "VLLM_API_KEY", "HOME_OF_MINE", "PATH"} & set(variables)
 
 
-def test_the_entry_holds_what_the_process_tells(project: pytest.Pytester, programs: Path) -> None:
+def test_the_entry_holds_the_command_of_the_process(project: pytest.Pytester, programs: Path) -> None:
     port = free_port()
     words = [str(programs / "vllm"), "serve", "org/m", "--port", str(port), "--max-model-len", "4096"]
 
@@ -172,7 +172,7 @@ def test_another_machine_is_not_asked(server: Scripted) -> None:
         find_listener(f"http://192.0.2.1:{server.port}/v1")
 
 
-def test_a_port_where_nobody_listens_gives_the_reason() -> None:
+def test_a_port_without_a_listener_gives_the_reason() -> None:
     with pytest.raises(ListenerNotFoundError, match="no process that can be seen from here listens on port"):
         find_listener(f"http://127.0.0.1:{free_port()}/v1")
 
@@ -202,6 +202,8 @@ def test_what_is_found_is_the_same_for_every_address_of_this_machine(programs: P
     words = [str(programs / "vllm"), "serve", "org/m", "--port", str(port)]
 
     with running(words, port):
-        found = [find_listener(f"http://{host}:{port}/v1") for host in ("localhost", "127.0.0.1", "[::1]")]
+        listeners = [
+            find_listener(f"http://{host}:{port}/v1") for host in ("localhost", "127.0.0.1", "[::1]")
+        ]
 
-    assert all(isinstance(one, Listener) and one.command == found[0].command for one in found)
+    assert all(listener.command == listeners[0].command for listener in listeners)

@@ -104,9 +104,10 @@ class Client:
 
     def _exchange_json(self, request: httpx.Request, timeout_s: float | None) -> tuple[Answer, float]:
         """The JSON answer to a request, and the seconds from sending it to the last byte of the answer."""
+        # The clock runs around the request only, not while a picture is encoded or an answer parsed.
         start = time.perf_counter()
         with self._send(request, timeout_s or self.timeout_s) as response:
-            data = b"".join(_bounded(response))
+            data = b"".join(_bounded(response))  # of an error too: its body says what is wrong
         latency_s = time.perf_counter() - start
         self._check_status(response, data)
         source = f"the answer of {_shown(request.url)}"
@@ -118,6 +119,7 @@ class Client:
         with self._send(request, timeout_s) as response:
             if response.status_code != httpx.codes.OK:
                 self._check_status(response, b"".join(_bounded(response)))
+            # StreamedReply notes when the first words come: the time to first token.
             for data in event_data(_bounded(response)):
                 streamed.add(data)
         return streamed.reply(start, time.perf_counter())

@@ -16,6 +16,7 @@ from pytest_setups.redaction import one_line
 if TYPE_CHECKING:
     from pytest_setups.redaction import Redactor
 
+# An error's reason stands at its beginning; a traceback or a page may be megabytes.
 _MAX_READ: Final = 20_000
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_setups.redaction import Redactor
 
+# A model that repeats itself without end writes some ten thousand characters within its token limit.
 MAX_TEXT: Final = 100_000
 # The bound of an entry's counts. No model has more; a server that says so counts wrongly.
 MAX_TOKENS: Final = 1_000_000_000
@@ -106,7 +107,7 @@ class StreamedReply:
 def event_data(chunks: Iterable[bytes]) -> Iterator[str]:
     """The data of each server-sent event (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
     rest = b""
-    for chunk in chunks:
+    for chunk in chunks:  # which may end anywhere, within a character too
         *lines, rest = (rest + chunk).split(b"\n")
         yield from _data(lines)
     yield from _data([rest])
@@ -114,6 +115,7 @@ def event_data(chunks: Iterable[bytes]) -> Iterator[str]:
 
 def _data(lines: list[bytes]) -> Iterator[str]:
     for line in lines:
+        # Others are comments that keep the connection alive (": ping"), names and numbers of events.
         if line.startswith(b"data:"):
             yield line[5:].strip().decode("utf-8", "replace")
 

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
     from pytest_setups.api.client import Answer, Client
 
+# Probes only inform: a route that hangs must not hold up a run.
 PROBE_TIMEOUT_S: Final = 5.0
 UNKNOWN: Final = "openai"
 MODELS: Final = "models"
 HEADERS: Final = "headers"
-MAX_TEMPLATE: Final = 20_000
+MAX_TEMPLATE: Final = 20_000  # templates with tools have some 10,000 characters
 
 
 class PathStep(Enum):
@@ -153,6 +154,7 @@ BACKENDS: Final = (
         owners=("tensorrt_llm",),
         facts={"version": (Fact("/version", ("version",)),)},
     ),
+    # Its owner is a placeholder that other servers may use too, hence the second sign.
     Backend(
         "lmstudio",
         owners=("organization_owner",),
@@ -203,6 +205,8 @@ def identify(client: Client, models: Answer, served: str) -> tuple[Backend | Non
     """
     probes = _Probes(client, models, served)
     owner = value_at(models.data, (*_LISTED, "owned_by"), served)
+    # A server without an owner of its own in the table is recognised only where no other's is named,
+    # except a proxy, whose header counts more than the owner that it passes on.
     known = {name for backend in BACKENDS for name in backend.owners}
     for backend in BACKENDS:
         owned = owner in backend.owners if backend.owners else owner not in known or _by_header(backend)

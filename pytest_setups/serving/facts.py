@@ -59,6 +59,8 @@ def gather_facts(
     """
     listener = _listener_or_reason(base_url)
     process = listener if isinstance(listener, Listener) else None
+    # What started the server is known best to whoever started it; a process may have a wrapper's words,
+    # and the entry's command is that of an earlier server.
     candidates = [
         *commands,
         ("process", process.command if process else None),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_setups.api.client import Client
     from pytest_setups.registry.entry import CommandSource
 
+# On this machine a port answers in microseconds; in another network it may not answer at all.
 _CONNECT_S: Final = 1.0
 _TO_FILL_IN: Final = "SECRET"
 
@@ -74,6 +75,7 @@ def plan_launch(
             port is in use.
     """
     command = parse_command(text)
+    # The command first, then the address: the message is about the earlier mistake.
     _refuse_unstartable(command)
     url = base_url or command.base_url or _recorded_url(recorded)
     if url is None:
@@ -148,6 +150,7 @@ class LaunchedServer:
             self.process.check()
             message = f"{error}; its log {self.process.log} ends with:\n{self.process.log_end()}"
             raise LaunchError(message) from None
+        # It may have ended since its answer: some run out of memory at the first picture.
         self.process.check()
         self.ready_s = time.perf_counter() - self.process.started
 
@@ -193,8 +196,10 @@ def _hidden_places(command: LaunchCommand) -> str:
 
 
 def _refuse_other_port(command: LaunchCommand, url: str) -> None:
+    """Refuse two ports: waiting at the wrong one would end minutes later, at the launch timeout."""
     host, port = address(url)
     command_port = address(command.base_url)[1] if command.base_url else port
+    # A host that is not local may forward another port to the command's.
     if is_local(host) and command_port != port:
         message = f"the command listens on port {command_port}, but the base URL is {redact_url(url)}"
         raise StartError(f"{message}: leave one out")

@@ -59,6 +59,7 @@ def query_server(client: Client, requested: Mapping[Stage, str | None]) -> Serve
     answer = list_models(client)
     served = _model_names(answer)
     models = {stage: _choose(stage, name, served) for stage, name in requested.items()}
+    # Stages may have different models, all of one server.
     backend, identity = identify(client, answer, models[Stage.CAPTION])
     return Server(
         base_url=client.base_url,
@@ -78,6 +79,7 @@ def list_models(client: Client) -> Answer:
     try:
         return client.get("/models", timeout_s=timeout_s)
     except ServerError as error:
+        # The commonest mistake: /models is at /v1/models on every server that is supported.
         if error.kind in {FaultKind.STATUS, FaultKind.ANSWER} and _answers_below_v1(client, timeout_s):
             message = f"{error}; {redact_url(client.base_url)}/v1 answers: is that the base URL?"
             raise ServerError(error.kind, message, error.status) from None
@@ -109,6 +111,7 @@ def wait_until_ready(
     end = time.monotonic() + seconds
     while True:
         try:
+            # At least a second: with nothing left, the last attempt could only fail.
             _ask_once(client, request, model, max(end - time.monotonic(), 1.0))
         except ServerError as error:
             if not _is_temporary(error):

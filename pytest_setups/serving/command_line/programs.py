@@ -212,6 +212,7 @@ PROGRAMS: Final = (
     Program("litellm", names=("litellm",), port=4000),
 )  # fmt: skip
 
+# A server of the user's own: the usual names are worth a try.
 UNKNOWN_PROGRAM: Final = Program(None, model=("model", "model-path", "model-id"))
 
 # Programs that only start another: their options with a value, and how many words that are not options
@@ -247,6 +248,7 @@ RUNNERS: Final[Mapping[str, frozenset[str]]] = {  # <runner> run [options] <prog
     "micromamba": frozenset({"-n", "--name", "-p", "--prefix", "--cwd"}),
     "pixi": frozenset({"-e", "--environment", "--manifest-path"}),
 }  # fmt: skip
+# Dropped before a launch: the server must stay a child of its supervisor, or nothing could stop it.
 DETACHING: Final = frozenset({"nohup", "setsid"})
 SHELLS: Final = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash"})
 PYTHON_OPTIONS_WITH_VALUE: Final = frozenset({"-X", "-W"})

@@ -47,6 +47,7 @@ def read_general(path: Path) -> dict[str, Scalar]:
     general: dict[str, Scalar] = {}
     with path.open("rb") as file:
         magic, version = _unpack(file, "4sI")
+        # Version 1 had counts of 32 bits and was in use for some weeks of 2023.
         if magic != b"GGUF" or version not in {2, 3}:
             raise GgufError(f"{path.name} is not a GGUF file of version 2 or 3")
         _, keys = _unpack(file, "QQ")
@@ -71,6 +72,7 @@ def _value(file: BinaryIO, kind: int) -> Scalar | None:
         return _text(file)
     if kind == _ARRAY:
         inner, length = _unpack(file, "IQ")
+        # Arrays of arrays would allow a small file to take long; no known key has one.
         if length > MAX_ELEMENTS or inner == _ARRAY:
             raise GgufError(f"an array of {length} values of kind {inner}")
         for _ in range(length):

@@ -54,6 +54,7 @@ def _nvidia_gpu(pynvml: Any, handle: object) -> dict[str, JsonValue]:
 
 
 def _nvidia_files(root: Path) -> dict[str, JsonValue]:
+    # Present wherever the driver is loaded, in containers too.
     driver = root / "proc/driver/nvidia"
     texts = [read_text(path) for path in sorted(driver.glob("gpus/*/information"))]
     names = [match[1].strip() for text in texts if (match := re.search(r"(?m)^Model:\s*(.+)$", text))]
@@ -65,6 +66,7 @@ def _nvidia_files(root: Path) -> dict[str, JsonValue]:
 
 
 def _amd_files(root: Path) -> dict[str, JsonValue]:
+    # Files of the kernel's driver (amdgpu); rocm-smi need not be installed on a machine that serves.
     cards = sorted((root / "sys/class/drm").glob("card[0-9]*/device"))
     gpus: list[JsonValue] = [_amd_gpu(card) for card in cards if read_text(card / "vendor").strip() == _AMD]
     if not gpus:

@@ -78,6 +78,7 @@ def find_listener(base_url: str) -> Listener:
             proxy, or this very process.
     """
     host, port = address(base_url)
+    # The same port of this machine may be another server's.
     if not is_local(host):
         message = f"{host} is another machine"
         raise ListenerNotFoundError(message)
@@ -232,6 +233,7 @@ def _interpreter(process: psutil.Process) -> Path | None:
     words = _or_none(process.cmdline) or [""]
     environment = _or_none(process.environ) or {}
     called = shutil.which(words[0], path=environment.get("PATH")) if words[0] else None
+    # The path as called: packages are found from it, not from the file behind its link.
     for path in (called, _or_none(process.exe)):
         if path and Path(path).name.startswith(("python", "pypy")):
             return Path(_or_none(process.cwd) or "/", path)

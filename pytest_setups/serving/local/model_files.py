@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _REPO_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+# A path in the Hugging Face cache says which repository and commit it is.
 _CACHED: Final = re.compile(r"models--([\w.-]+?)--([\w.-]+)/snapshots/([0-9a-f]{40})(?:/|$)")
 # llama.cpp describes types of files as "Q4_K - Medium", "IQ2_XXS - 2.0625 bpw", "mostly F16".
 _FTYPE: Final = re.compile(
@@ -110,6 +111,7 @@ def _looks_like_repo(text: str) -> bool:
 
 def _named_repo(text: str | None, listener: Listener | None) -> str | None:
     """The repository that a text names, unless it names a folder of this machine."""
+    # As servers do: a folder ./org/model is taken before the repository org/model.
     if text is None or not _looks_like_repo(text):
         return None
     if listener is not None and Path(listener.directory or ".", text).exists():

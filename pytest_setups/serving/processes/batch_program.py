@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LAST_LINES: Final = 15
 MAX_LINE: Final = 2000
+# A program with a progress bar for each picture writes gigabytes in a night.
 MAX_LOG_BYTES: Final = 16 * 1024 * 1024
 STOP_AFTER_S: Final = 1.0
 POLL_S: Final = 0.1
@@ -96,10 +97,10 @@ def run_program(
         try:
             process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL,  # a question to the user ends the program; it would hang
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
+                start_new_session=True,  # a process group of its own, which can be stopped as a whole
                 env=_environment(os.environ),
             )
         except (OSError, ValueError) as error:
@@ -109,7 +110,7 @@ def run_program(
         with process:
             try:
                 in_time = _follow(process, transcript, start + timeout_s)
-            finally:
+            finally:  # after Ctrl-C too, and when the log's disk is full
                 stop_group(process, STOP_AFTER_S)
             transcript.finish()
     exit_fault = describe_exit(process.returncode) if process.returncode else None
@@ -122,6 +123,7 @@ def run_program(
 
 def _environment(ours: Mapping[str, str]) -> dict[str, str]:
     """Our variables, and one for Python, which otherwise holds back its output until the program ends."""
+    # The user's own value of it is kept.
     return {"PYTHONUNBUFFERED": "1", **ours}
 
 
@@ -139,7 +141,10 @@ def _follow(process: subprocess.Popen[bytes], transcript: Transcript, end: float
 
 
 class _OutputReader:
-    """The output pipe of a program; other processes that it started may keep it open after its end."""
+    """The output pipe of a program; other processes that it started may keep it open after its end.
+
+    A selector, not a thread: a thread that waits in read cannot be stopped when the time is over.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes], transcript: Transcript) -> None:
         self._descriptor = process.stdout.fileno() if process.stdout else -1

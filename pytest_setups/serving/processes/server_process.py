@@ -96,6 +96,7 @@ class ServerProcess:
     def log_end(self, lines: int = LOG_LINES) -> str:
         """The last lines of the log, without secrets."""
         with self.log.open("rb") as file:
+            # Only the end is read: this happens several times a second while a server loads.
             file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
             text = file.read().decode("utf-8", "replace").replace("\r", "\n")
         last = deque((line for line in text.split("\n") if line.strip()), lines)
@@ -165,6 +166,7 @@ class _Reports:
 
 def free_port() -> int:
     """A TCP port on the loopback interface that is free now."""
+    # Another process may take it before it is used; the launch then says so.
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -172,6 +174,7 @@ def free_port() -> int:
 
 
 def _new_log() -> Path:
+    """A file for the log, readable only by this user; it stays, so that it can be read after the run."""
     descriptor, name = tempfile.mkstemp(prefix="pytest-setups-server-", suffix=".log")
     os.close(descriptor)
     return Path(name)
