@@ -48,7 +48,7 @@ def activate(config: pytest.Config) -> None:
 def _register_hooks(config: pytest.Config, connection: Connection) -> None:
     plugins = config.pluginmanager
     plugins.register(Worker(connection), "setups-worker")
-    worker_input = getattr(config, "workerinput", None)
+    worker_input = getattr(config, "workerinput", None)  # set by pytest-xdist in its workers only
     if worker_input is not None:
         connection.from_controller(worker_input[WORKER_INPUT])
         return

@@ -83,6 +83,7 @@ class Controller:
         if not _runs_tests(self._config):
             return
         try:
+            # In this order: what needs no server first, what costs an hour last.
             check_registry(self._settings)
             check_report(self._settings)
             self._gate.load()
@@ -119,6 +120,7 @@ class Controller:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Build the result, record and report it, and set the exit status."""
+        # After a usage error nothing was measured, and pytest has said why.
         if not _runs_tests(self._config) or exitstatus == pytest.ExitCode.USAGE_ERROR:
             return
         result = self._build_result(exitstatus)

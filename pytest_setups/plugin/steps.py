@@ -67,7 +67,7 @@ class SuiteSteps:
             return Measurement(
                 image=sample.name, stage=stage, sample=sample.nth, passed=False, failures=(failure,)
             )
-        items = self.item.session.items
+        items = self.item.session.items  # all tests of this process: what is planned can be fetched ahead
         outcome = self.connection.outcomes(lambda: plan(items)).take(sample, stage)
         return measurement_of(UserChecks(self.item.config).judge(check_outcome(outcome)))
 

@@ -66,6 +66,7 @@ class Worker:
         """Put a test's evidence on its report, which carries it to the controller."""
         report = yield
         if call.when == "call" and EVIDENCE in item.stash:
+            # Not user_properties: those would put every answer into JUnit XML.
             setattr(report, REPORT_ATTRIBUTE, item.stash[EVIDENCE])
             del item.stash[EVIDENCE]
         return report

@@ -31,6 +31,7 @@ class TextKind(Enum):
 
 def redact_fields(model: ModelT, redactor: Redactor) -> ModelT:
     """A copy of the model in which every marked field, also of its parts, is redacted."""
+    # model_copy does not validate again: what was valid before is valid with shorter texts.
     changes = {
         name: _redact(getattr(model, name), field, redactor)
         for name, field in type(model).model_fields.items()

@@ -103,6 +103,7 @@ def append_summary(file: Path, result: RunResult, notices: Sequence[Notice]) -> 
     Raises:
         OSError: the file cannot be written.
     """
+    # Other steps of the job share the file, and GitHub drops all of it when it is too large.
     room = SUMMARY_BYTES - (file.stat().st_size if file.exists() else 0)
     with file.open("ab") as summary:
         summary.write(_fitting(_markdown(result, notices), room))

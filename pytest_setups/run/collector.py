@@ -70,6 +70,7 @@ class Collector:
 
     def collected(self) -> Collected:
         """What has been taken so far."""
+        # Workers report in any order; a results file is the same for the same measurements.
         order = list(Stage)
         keys = sorted(self._attempts, key=lambda key: (*key[:2], order.index(key[2])))
         return Collected(

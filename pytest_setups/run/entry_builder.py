@@ -78,6 +78,7 @@ class EntryBuilder:
             notes=settings.notes,
             environment=environment(connection.facts.listener, settings.environment),
         )
+        # How many requests a tagger command sends at once is not known.
         concurrency = None if settings.tagger_command else self._concurrency
         performance = entry.performance.model_copy(update={"concurrency": concurrency})
         return redact_fields(entry.model_copy(update={"performance": performance}), connection.redactor)
@@ -101,6 +102,7 @@ class EntryBuilder:
             baseline: the name of the entry that it was compared with, None without one.
         """
         draft, redactor = self.draft, self._connection.redactor
+        # The tagger again: what a command was run with, and which models it used, is known only now.
         parts = {
             "model": self._seen(draft.model, collected),
             "tagger": redact_fields(self._tagger(collected), redactor),
@@ -133,6 +135,7 @@ class EntryBuilder:
     def _server(self) -> ServerRecord:
         connection, facts = self._connection, self._connection.facts
         server, command = connection.server, facts.command
+        # Without a server that answered, the command at least says which program it starts.
         identity = server.identity if server else Identity(backend=command.backend or "unknown")
         listener = facts.listener if isinstance(facts.listener, Listener) else None
         return ServerRecord(

@@ -24,6 +24,7 @@ def record(result: RunResult, settings: Settings) -> RecordedEntry:
         raise LookupError(message)
     if result.entry_fault is not None:
         raise RegistryError(result.entry_fault)
+    # A requested slug is exact; a slug of our own gets a suffix where it is in use.
     name, backend = entry.model.served_model_name, entry.server.backend
     return Registry(settings.registry).add(
         entry,

@@ -160,11 +160,13 @@ class ResultBuilder:
             has_server=connection.server is not None,
         )
         verdict = judge(collected, expected)
+        # A failure elsewhere, such as in a fixture of the user's, is no measurement and yet no success.
         if verdict.standing is Standing.SUCCESS and outcome.failed:
             return verdict.failed_because("another test failed")
         return verdict
 
     def _with_entry(self, result: RunResult, git: GitState) -> RunResult:
+        # The hooks come before the comparison: a baseline's entry went through them as well.
         entry = self.entries.finish(
             result.collected, result.verdict, result.performance, git, baseline=self.gate.name
         )

@@ -73,6 +73,7 @@ def _missing(collected: Collected, expected: Expected) -> Iterator[str]:
     if expected.has_tagger:
         tests["tagger"] = collected.tagger
     yield from (f"test_{name} did not run" for name, evidence in tests.items() if evidence is None)
+    # Anything deselected, interrupted or lost with a worker shows here, whatever the reason.
     measured = {(m.image, m.sample, m.stage) for m in collected.measurements}
     absent = [key for key in expected.measurements if key not in measured]
     if absent:
