@@ -116,6 +116,7 @@ def incompatibilities(a: Entry, b: Entry) -> Iterator[Incompatibility]:
     """
     yield from _setup_incompatibilities(a, b)
     images_a, images_b = image_hashes(a), image_hashes(b)
+    # Entries without a list of images, as hand-written ones, are never comparable.
     if images_a != images_b or not images_a:
         texts = _images_text(images_a, images_b), _images_text(images_b, images_a)
         yield Incompatibility("verification.images", *texts)
@@ -154,6 +155,7 @@ def _differences(a: Entry, b: Entry) -> Iterator[Difference]:
 
 
 def _settings(entry: Entry) -> dict[str, Any]:
+    # Redacted again: entries written by hand may hold secrets.
     document = entry.model_dump(mode="json", exclude={"verification", "performance", "schema_version"})
     public: dict[str, Any] = redact_json(document)
     return public

@@ -1,7 +1,7 @@
 """The entry: the immutable JSON record of one attempt at a setup, schema 1.1.
 
-Schema 1.1 is schema 1.0 with every field's name and meaning unchanged, plus optional ones. Entries
-written by hand load; fields unknown here survive.
+Schema 1.1 is schema 1.0 with the names and meanings of all fields unchanged, plus optional fields. Entries
+written by hand load, and unknown fields survive.
 """
 
 from __future__ import annotations
@@ -37,6 +37,19 @@ MAX_FIGURE: Final = 1_000_000_000_000_000
 SLUG_PATTERN: Final = r"[a-z0-9][a-z0-9._-]{0,199}"
 RESULTS_PATTERN: Final = rf"results/{SLUG_PATTERN}\.jsonl"
 
+PATH_START: Final = r"(?:~|\.{0,2}/|[A-Za-z]:[\\/])"
+_PATH: Final = re.compile(rf"{PATH_START}[^\n]*")
+DECIDING_MODEL_FIELDS: Final = {"repo_id", "served_model_name", "format", "quantization"}
+DECIDING_TAGGER_FIELDS: Final = {
+    "models", "max_new_tokens", "temperature", "top_p", "seed", "prompts", "image", "stream", "extra_body",
+    "program",
+}  # fmt: skip
+# Where a server listens, logs and keeps its keys changes no answer.
+HOST_FLAGS: Final = frozenset({
+    "host", "port", "api-key", "api-key-file", "hf-token", "log-file", "log-level", "uvicorn-log-level",
+    "download-dir", "slot-save-path", "ssl-keyfile", "ssl-certfile", "ssl-key-file", "ssl-cert-file",
+})  # fmt: skip
+
 Status = Literal["success", "failed"]
 CommandSource = Literal["given", "process", "launched", "entry"]
 
@@ -50,12 +63,14 @@ class Stage(StrEnum):
 
 
 def _text_date(value: object) -> object:
+    # Pydantic would take a number for the seconds since 1970.
     if isinstance(value, int | float):
         raise PydanticCustomError("text_date", "a date is text such as 2025-10-01T00:00:00Z")
     return value
 
 
 def _inside_results(value: str) -> str:
+    # An entry from elsewhere must not make this package read or hash other files.
     if re.fullmatch(RESULTS_PATTERN, value) is None:
         message = (
             f"{one_line(value, 80)!r} is not results/<slug>.jsonl: a results file lies in the registry itself"
@@ -105,8 +120,8 @@ class ModelRecord(EntryPart):
 class ServerRecord(EntryPart):
     """The server and its configuration.
 
-    ``command_source`` says where the command comes from, and ``command_reason`` why there is none;
-    ``context_length`` is in tokens, ``ready_s`` in seconds from the start to the first real answer.
+    ``command_source`` is where the command comes from, ``command_reason`` why there is none.
+    ``context_length`` is in tokens. ``ready_s`` is the seconds from the start to the first real answer.
     ``started_at``, ``working_directory`` and ``variables`` are those of the server's process.
     """
 
@@ -185,8 +200,8 @@ class Results(EntryPart):
 class Verification(EntryPart):
     """What was proved, when, and from which commit.
 
-    ``from_entry`` is the slug of the entry it repeats, ``baseline`` the slug or path of the one it was
-    compared with.
+    ``from_entry`` is the slug of the entry that was verified again, ``baseline`` the slug or path of the
+    entry it was compared with.
     """
 
     date_utc: UtcDate
@@ -241,7 +256,7 @@ class Performance(EntryPart):
 
 
 class Entry(EntryPart):
-    """One entry. Load with :meth:`from_json`; never edit what is on disk."""
+    """One entry; load it with :meth:`from_json`. The file on disk is never edited."""
 
     schema_version: Annotated[str, Field(json_schema_extra={"pattern": f"^{VERSION_PATTERN}$"})] = (
         SCHEMA_VERSION
@@ -269,8 +284,8 @@ class Entry(EntryPart):
         """Read an entry.
 
         Raises:
-            EntryError: not JSON, too large or too deep, a schema other than 1.x, or a field that
-                does not fit; the message names the JSON path of each fault.
+            EntryError: it is not JSON, too large, nested too deeply, of a schema other than 1.x, or a field
+                is not valid; the message names the JSON path of each fault.
         """
         return cls.from_document(parse_json(data))
 
@@ -300,8 +315,8 @@ class Entry(EntryPart):
         server = self.server
         tagger = self.tagger.model_dump(mode="json", include=DECIDING_TAGGER_FIELDS)
         if tagger["prompts"]:
-            tagger["prompts"].pop("profile")
-        if tagger["program"] is None:
+            tagger["prompts"].pop("profile")  # a name: the prompts themselves count
+        if tagger["program"] is None:  # keeps the fingerprints of entries that were made before this field
             del tagger["program"]
         return {
             "model": self.model.model_dump(include=DECIDING_MODEL_FIELDS),
@@ -312,26 +327,6 @@ class Entry(EntryPart):
             },
             "tagger": tagger,
         }
-
-
-DECIDING_MODEL_FIELDS: Final = {"repo_id", "served_model_name", "format", "quantization"}
-HOST_FLAGS: Final = frozenset({
-    "host", "port", "api-key", "api-key-file", "hf-token", "log-file", "log-level", "uvicorn-log-level",
-    "download-dir", "slot-save-path", "ssl-keyfile", "ssl-certfile", "ssl-key-file", "ssl-cert-file",
-})  # fmt: skip
-_PATH: Final = re.compile(r"(?:~|\.{0,2}/|[A-Za-z]:[\\/])[^\n]*")
-DECIDING_TAGGER_FIELDS: Final = {
-    "models",
-    "max_new_tokens",
-    "temperature",
-    "top_p",
-    "seed",
-    "prompts",
-    "image",
-    "stream",
-    "extra_body",
-    "program",
-}
 
 
 def _portable(value: JsonValue) -> JsonValue:

@@ -75,9 +75,10 @@ def _import(registry: Registry, source: Path) -> ImportedFile:
     path = registry.entry_path(slug)
     if path.exists():
         return _present(registry, source, slug, data)
+    # The results come first: an entry must never name a file that is not there.
     if results is not None and not _place(registry.root / results.file, results.data):
         return ImportedFile(source, slug, "refused", f"{results.file} exists with other contents")
-    if not write_exclusive(path, data):
+    if not write_exclusive(path, data):  # another process was faster
         return _present(registry, source, slug, data)
     return ImportedFile(source, slug, "imported", LEAKED if _holds_secret(entry) else "")
 

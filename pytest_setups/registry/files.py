@@ -1,8 +1,8 @@
 """Files written durably: whole or not at all, never over another, by any number of processes.
 
-A file is written under a temporary name that says who writes it, synced, and then given its name by a
-hard link, which fails when the name is taken. File systems without hard links get a claim file and a
-rename instead.
+A file is written under a temporary name that identifies its writer, synced, and then given its final name by
+a hard link, which fails when the name is taken. On file systems without hard links a claim file and a
+rename do the same.
 """
 
 from __future__ import annotations
@@ -26,10 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STALE_AFTER_S: Final = 24 * 3600
+# PID@MACHINE, in the name of a temporary file and in the text of a claim.
 _WRITER: Final = re.compile(r"(\d+)@(.+)")
+# What link(2) answers on FAT, on some network shares and FUSE mounts, and when an inode has too many links.
 _NO_HARD_LINKS: Final = frozenset(
     {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EMLINK}
 )
+# A pipe in place of a file must not block the open, and a link must not lead out of the registry.
 _READ_FLAGS: Final = (
     os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 )
@@ -66,6 +69,7 @@ def read_bounded(path: str | Path, limit: int = MAX_ENTRY_BYTES) -> bytes:
     descriptor = open_regular(path)
     try:
         size = os.fstat(descriptor).st_size
+        # One byte more than expected shows a file that grows while it is read.
         data = os.read(descriptor, min(size, limit) + 1)
     finally:
         os.close(descriptor)
@@ -85,8 +89,8 @@ def write_exclusive(path: Path, data: bytes) -> bool:
 def created(path: Path, data: bytes) -> Iterator[bool]:
     """Create a file durably; False when it exists already (it is then untouched).
 
-    Until the block ends, the temporary file stays as a second name of the file: what a killed process
-    leaves says by it whose it is.
+    Until the block ends, the temporary file remains as a second name of the file: if the process is killed,
+    that name shows who wrote it.
     """
     temporary = _write_temporary(path, data)
     try:
@@ -96,7 +100,7 @@ def created(path: Path, data: bytes) -> Iterator[bool]:
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Write a file durably and in one step, whatever was there before."""
+    """Write a file durably, replacing an existing one in one step."""
     temporary = _write_temporary(path, data)
     try:
         temporary.replace(path)
@@ -116,7 +120,8 @@ def leftovers(folder: Path) -> list[Path]:
 
 
 def take_over(leftover: Path) -> Path | None:
-    """Rename a leftover so that it is this process's own; None when another process was faster."""
+    """Rename a leftover so that it belongs to this process; None when another process was faster."""
+    # Of several processes that clean up at once, the rename succeeds for only one.
     mine = _temporary_beside(leftover)
     try:
         return leftover.rename(mine)
@@ -129,7 +134,7 @@ def _place(temporary: Path, path: Path) -> bool:
         os.link(temporary, path)
         placed = True
     except FileExistsError:
-        # A network file system that lost the answer says so of the link it has just made.
+        # When the answer to a link request is lost, NFS sends it again and finds the link it has just made.
         placed = path.exists() and temporary.samefile(path)
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
@@ -143,7 +148,7 @@ def _place(temporary: Path, path: Path) -> bool:
 def _place_by_claim(temporary: Path, path: Path) -> bool:
     """Rename ``temporary`` to ``path`` unless that exists, on a file system without hard links.
 
-    Whoever creates the claim file may look and rename; meanwhile the name counts as taken.
+    Only the process that creates the claim file may check and rename; meanwhile the name counts as taken.
     """
     claim = path.with_name(f".{path.name}.claim")
     try:
@@ -166,6 +171,7 @@ def _write_temporary(path: Path, data: bytes) -> Path:
         with temporary.open("xb") as file:
             file.write(data)
             file.flush()
+            # Synced before it gets its name: after a power failure no name leads to half a file.
             os.fsync(file.fileno())
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -202,6 +208,7 @@ def _boot_id() -> str:
 
 
 def _sync_folder(folder: Path) -> None:
+    # A new name is durable only when its folder is synced too; Windows cannot open folders.
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -214,6 +221,7 @@ def _is_stale(path: Path) -> bool:
     with contextlib.suppress(OSError):
         if time.time() - path.stat().st_mtime > STALE_AFTER_S:
             return True
+        # A temporary name is .8HEXDIG.PID@MACHINE.tmp
         text = path.read_text() if path.suffix == ".claim" else path.name[10:].removesuffix(".tmp")
         writer = _WRITER.fullmatch(text)
         return writer is not None and writer[2] == _machine() and not _alive(int(writer[1]))
@@ -221,12 +229,12 @@ def _is_stale(path: Path) -> bool:
 
 
 def _alive(pid: int) -> bool:
-    if os.name == "nt":  # there, asking a process whether it lives can end it
+    if os.name == "nt":  # signal 0 is CTRL_C_EVENT there: os.kill would interrupt the process
         return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:
+    except OSError:  # it exists, but belongs to another user
         return True
     return True

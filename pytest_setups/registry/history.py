@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from git import Repo
 
 _LOG: Final = (
+    # In the order of the history and not of the dates, which rebases and wrong clocks mix up. Only a rename
+    # without any change counts as one. Of a merge, only what differs from the branch it was made on. The
+    # rest overrides what a user's git configuration may say.
     "-z", "--reverse", "--topo-order", "--format=commit %H %P", "--raw", "--no-abbrev", "--find-renames=100%",
     "--diff-merges=first-parent", "--no-show-signature", "--no-color", "--no-ext-diff", "--no-relative",
 )  # fmt: skip
@@ -84,6 +87,7 @@ def _entry_history(repo: Repo, entries: Path) -> EntryHistory:
         return EntryHistory(reason=unborn_reason(repo))
     if repo.working_tree_dir is None:
         return EntryHistory(reason="the git repository has no work tree")
+    # Both are resolved: on macOS, for example, /tmp is a link.
     folder = entries.resolve().relative_to(os.path.realpath(repo.working_tree_dir)).as_posix()
     files: dict[str, _FileHistory] = {}
     for change in _changes(_log_fields(repo, folder), f"{folder}/"):
@@ -112,7 +116,7 @@ def _changes(fields: Iterator[str], folder: str) -> Iterator[_Change]:
     """The changes of files directly in a folder, out of ``commit HASH PARENTS``, ``:MODES...`` and paths."""
     commit, in_merge = "", False
     for field_text in fields:
-        text = field_text.lstrip("\n")
+        text = field_text.lstrip("\n")  # git writes a line end between a commit and its changes
         if text.startswith("commit "):
             _, commit, *parents = text.split()
             in_merge = len(parents) > 1
@@ -135,7 +139,7 @@ def _apply(files: dict[str, _FileHistory], change: _Change) -> None:
     elif change.letter == "A" and file.removal is None and not change.in_merge:
         # Two branches added the same name, and the merge may keep either of them.
         file.originals.add(change.new_contents)
-    else:
+    else:  # modified, or added again after a removal
         file.removal = None
         file.edits.append((change.commit, change.new_contents))
 

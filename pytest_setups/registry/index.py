@@ -18,6 +18,7 @@ def index_row(slug: str, entry: Any) -> dict[str, Any]:
     Raises:
         EntryError: it lacks a part that a row needs.
     """
+    # Not through the model: an index of 10,000 entries is rebuilt after each recording.
     try:
         model, server, verification = entry["model"], entry["server"], entry["verification"]
         row = {
@@ -42,6 +43,7 @@ def index_row(slug: str, entry: Any) -> dict[str, Any]:
 
 
 def _is_cell(value: object) -> bool:
+    # An integer of 400 digits is valid JSON, but no table can format it as a float.
     if isinstance(value, str):
         return len(value) <= MAX_NAME
     return isinstance(value, int | float) and abs(value) <= MAX_FIGURE

@@ -34,6 +34,7 @@ def remove_leftovers(registry: Registry) -> int:
 
 
 def _remove(registry: Registry, leftover: Path) -> int:
+    # Taken over first, so that a second process that cleans up does not remove the same files.
     mine = take_over(leftover)
     if mine is None:
         return 0
@@ -46,6 +47,7 @@ def _remove(registry: Registry, leftover: Path) -> int:
 
 def _orphan(registry: Registry, temporary: Path) -> Path | None:
     """The results file of which ``temporary`` is a second name, unless it belongs to an entry."""
+    # A recording links its results file before it writes the entry; both names share one inode.
     inode = temporary.stat().st_ino
     with os.scandir(registry.results_dir) as files:
         names = [file.name for file in files if file.inode() == inode and file.name != temporary.name]
@@ -60,8 +62,9 @@ def _is_named(registry: Registry, results_name: str) -> bool:
     """Whether an entry, readable or not, contains the name of this results file."""
     if (registry.entries_dir / results_name).with_suffix(".json").exists():
         return True
+    # A search in the bytes also works in entries that are not valid. JSON may write a slash as "\/".
     needle = f"{registry.results_dir.name}/{results_name}".encode()
     try:
         return any(needle in registry.read(slug).replace(b"\\/", b"/") for slug in registry.slugs())
-    except (EntryError, RegistryError):
+    except (EntryError, RegistryError):  # in doubt, results are kept
         return True

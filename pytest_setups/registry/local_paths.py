@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.redaction import one_line
+from pytest_setups.registry.entry import PATH_START
 from pytest_setups.registry.parsing import json_path
 
 if TYPE_CHECKING:
@@ -15,9 +16,8 @@ if TYPE_CHECKING:
     from pytest_setups.registry.entry import Entry
 
 PATH_FLAGS: Final = ("model", "mmproj", "chat-template", "chat-template-file", "tokenizer", "lora")
-_PATH: Final = re.compile(
-    r"(?:~|\.{0,2}/|[A-Za-z]:[\\/]).{0,4000}|[^{}\n]{1,4000}\.(?:jinja2?|j2|gguf|safetensors)"
-)
+# Without a leading ~, ., / or drive letter, only the ending distinguishes a path from a repository's name.
+_PATH: Final = re.compile(rf"{PATH_START}.{{0,4000}}|[^{{}}\n]{{1,4000}}\.(?:jinja2?|j2|gguf|safetensors)")
 
 
 def local_paths(entry: Entry) -> Iterator[tuple[str, str]]:
@@ -46,11 +46,12 @@ def _missing(text: str) -> str | None:
     place = one_line(text, 300)
     try:
         path = Path(text).expanduser()
+        # The cache's layout is models--OWNER--NAME/snapshots/REVISION/FILE -> ../../blobs/HASH.
         if path.name.startswith("models--"):
             return _missing_snapshots(path, place)
         if path.exists():
             return _missing_blobs(path, place)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL byte, or no home directory
         return f"{place} cannot be checked: {one_line(str(error))}"
     if path.parent.name == "snapshots" and path.parent.is_dir():
         kept = ", ".join(sorted(one_line(child.name, 40) for child in path.parent.iterdir())[:3])

@@ -37,6 +37,7 @@ def parse_json(data: bytes, limit: int = MAX_ENTRY_BYTES) -> Any:
         message = f"{len(data)} bytes of JSON: more than the {limit} that are read"
         raise EntryError(message)
     try:
+        # Faster than json.loads, and bounded: nesting to 200 levels, integers to 4,300 digits.
         return from_json(data.removeprefix(codecs.BOM_UTF8), allow_inf_nan=False)
     except ValueError as error:
         raise EntryError(_not_json(data, str(error))) from None

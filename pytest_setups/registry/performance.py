@@ -108,6 +108,7 @@ def image_performance(seconds: Mapping[ImageSample, float]) -> ImagePerformance:
 
 def images_per_s(measurements: Sequence[Measurement], seconds: Sized) -> float | None:
     """Images per second of wall time, from the first request sent to the last answer read."""
+    # Wall time and not the sum of latencies: requests may overlap.
     timed = [(m.started_utc, m.latency_s) for m in measurements if m.started_utc and m.latency_s is not None]
     if not timed:
         return None

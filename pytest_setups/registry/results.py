@@ -65,6 +65,7 @@ def _read(path: str) -> _Tally:
     tally, digest = _Tally(), hashlib.sha256()
     name = "/".join(path.rsplit("/", 2)[1:])
     with os.fdopen(open_regular(path), "rb") as file:
+        # Line by line: a results file may have a gigabyte, and memory must not grow with it.
         while line := file.readline(MAX_LINE_BYTES + 1):
             digest.update(line)
             tally.lines += line.endswith(b"\n")
@@ -79,7 +80,7 @@ def _count(tally: _Tally, line: bytes, name: str) -> None:
         measured: Any = parse_json(line, MAX_LINE_BYTES)
         key = (measured["image"], measured["stage"], measured.get("sample") or 1)
         attempt = (measured.get("attempt") or 1, measured["passed"], measured.get("latency_s") is not None)
-        if attempt >= tally.last.get(key, (0,)):
+        if attempt[0] >= tally.last.get(key, (0,))[0]:
             tally.last[key] = attempt
     except EntryError as error:
         tally.faults.append(f"{name} line {tally.lines}: {error}")
@@ -108,6 +109,7 @@ def _image_faults(entry: Entry, tally: _Tally) -> Iterator[str]:
 
 
 def _stage_faults(entry: Entry, tally: _Tally) -> Iterator[str]:
+    # Figures are of answers that were timed, also of those that did not pass their checks.
     answered = Counter(stage for (_, stage, _), (_, _, timed) in tally.last.items() if timed)
     for stage, figures in (entry.performance.stages or {}).items():
         if figures.n != answered[stage]:

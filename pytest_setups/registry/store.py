@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 SLUG: Final = re.compile(SLUG_PATTERN)
+# -text: a checkout on Windows must not change line ends, which are part of the checksums. -merge: a conflict
+# leaves one side's file whole, without markers. merge=union: rows of two branches are simply added up.
 GIT_ATTRIBUTES: Final = b"""\
 # Entries and results are kept byte for byte; the index is derived: after a merge, `pytest-setups index`.
 entries/*.json -text -merge
@@ -204,6 +206,7 @@ class Registry:
         entry_path, results_path = self.entry_path(slug), self.results_path(slug)
         if entry_path.exists():
             return None
+        # The results file claims the slug; its second name marks the recording until the entry is written.
         with created(results_path, results) as claimed:
             if not claimed:
                 return None
@@ -217,6 +220,7 @@ class Registry:
             try:
                 recorded = write_exclusive(entry_path, written.to_json())
             except BaseException:
+                # An interrupt may come after the entry was linked: then both files stay.
                 if not entry_path.exists():
                     results_path.unlink(missing_ok=True)
                 raise
@@ -264,6 +268,7 @@ class Registry:
         try:
             for folder in (self.entries_dir, self.results_dir):
                 _not_a_link(folder).mkdir(parents=True, exist_ok=True)
+                # Permission bits do not show read-only mounts or full disks; a file does.
                 with tempfile.TemporaryFile(dir=folder, suffix=".tmp"):
                     pass
         except OSError as error:
@@ -326,6 +331,7 @@ def _not_a_link(folder: Path) -> Path:
 
 def _candidate_slugs(slug: str, *, exact: bool) -> Iterator[str]:
     yield slug
+    # The time sorts repeated recordings; the random digits keep machines apart that cannot see each other.
     while not exact:
         yield f"{slug[:170]}_{datetime.now(UTC):%Y%m%dt%H%M%Sz}-{secrets.token_hex(4)}"
 
@@ -333,6 +339,6 @@ def _candidate_slugs(slug: str, *, exact: bool) -> Iterator[str]:
 def describe_os_error(error: OSError, path: Path) -> str:
     """The error on one line; ``path`` is named where the error itself names no file."""
     place = Path(error.filename or path)
-    if place.suffix == ".tmp":
+    if place.suffix == ".tmp":  # the temporary name says nothing to a user
         place = place.parent
     return f"the registry {place} cannot be used: {error.strerror or error}"

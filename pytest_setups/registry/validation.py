@@ -104,7 +104,7 @@ def validate(registry: Registry, *, history: bool = True, paths: bool = False) -
 def _read_entry(registry: Registry, slug: str, rows: list[dict[str, Any]]) -> Entry:
     """The entry; its row is added to ``rows`` even where the rest of it is not valid, as in the index."""
     document = parse_json(read_bounded(f"{os.fspath(registry.entries_dir)}/{slug}.json"))
-    with suppress(EntryError):
+    with suppress(EntryError):  # reported as a fault of the schema below
         rows.append(index_row(slug, document))
     return Entry.from_document(document)
 
@@ -179,7 +179,7 @@ def _order_faults(slugs: list[Any]) -> Iterator[str]:
 
 
 def _cell_faults(where: str, row: dict[str, Any], derived: dict[str, Any]) -> Iterator[str]:
-    if row == derived:
+    if row == derived:  # almost always, and fast
         return
     for name, value in derived.items():
         # Only the fields of schema 1.0 are required; other versions of this package may add others.

@@ -96,6 +96,7 @@ class Gate:
         return compare(before, after, self.bounds, untimed=untimed)
 
     def _refuse(self, entry: Entry, reasons: Sequence[Incompatibility]) -> None:
+        # Without a bound on times, other hardware or concurrency only hides the changes of times.
         fatal = [reason for reason in reasons if not reason.timed or judge_times(self.bounds)]
         if fatal:
             names = " ".join(f"{self.option} {reason.name}" for reason in fatal[:3])
@@ -108,6 +109,7 @@ class Gate:
     def _incompatibilities(self, entry: Entry) -> list[Incompatibility]:
         before = self.baseline.entry
         reasons = [*incompatibilities(before, entry)]
+        # A failed attempt may be compared with, where the user allows that difference by its name.
         if before.verification.status != "success":
             failed = Incompatibility("verification.status", before.verification.status, "success")
             reasons.insert(0, failed)
@@ -216,6 +218,7 @@ def _unless_allowed(reasons: Iterable[Incompatibility], allowed: Sequence[str]) 
 
 def _from_file(path: Path) -> tuple[Path, Entry]:
     """The registry folder that an entry file lies in, and the entry."""
+    # os.path.expanduser leaves "~nosuchuser" as it is; pathlib's raises RuntimeError.
     full = Path(os.path.expanduser(path)).absolute()
     return full.parent.parent, Entry.from_json(read_bounded(full))
 

@@ -64,6 +64,7 @@ def parse_bound(text: str) -> Bound:
     if match is None:
         message = f"{text!r} is not a bound: type FIGURE:LIMIT, such as {EXAMPLES}"
         raise ValueError(message)
+    # "p50" stands for caption.p50, keywords.p50, description.p50 and image.p50.
     figures = {name: figure for name, figure in FIGURES.items() if match["name"] in {name, figure.short}}
     if not figures:
         known = ", ".join(dict.fromkeys(figure.short for figure in FIGURES.values()))
@@ -88,7 +89,7 @@ def _bound(text: str, names: tuple[str, ...], figure: Figure, limits: str) -> Bo
         return _level_bound(text, names, [*shares, *amounts])
     rising = _is_rising(text, figure, [*shares, *amounts])
     relative, absolute = (abs(limit[0]) if limit else 0.0 for limit in (shares, amounts))
-    if not rising and relative >= 1:
+    if not rising and relative >= 1:  # such a bound could never be broken
         message = f"{text!r}: a figure cannot fall by 100 % or more"
         raise ValueError(message)
     return Bound(text, names, rising, relative, absolute)
@@ -104,6 +105,7 @@ def _limits(text: str, figure: Figure, limits: str) -> Iterator[tuple[float, str
         number, unit = float(match["number"]), match["unit"] or ""
         if unit == "%":
             yield number / 100, "%"
+        # A number without a unit is ambiguous for times: 0.5 might mean seconds or a share.
         elif (unit in {"s", "ms"}) != (figure.unit == "s"):
             message = (
                 f"{text!r}: {figure.short} is in {figure.unit or 'shares from 0 to 1'}; type {figure.example}"

@@ -144,8 +144,10 @@ def judge(figure: Figure, pairs: Pairs, bound: Bound) -> Finding:
         limit, after = bound.limit(figure.before(drawn)), figure.after(drawn)
         if bound.level is not None:
             return limit - after
+        # Noise multiplies times and rates, so distances are ratios.
         return _log(after) - _log(limit) if bound.rising else _log(limit) - _log(after)
 
+    # The uncertainty of the excess itself: noise that before and after share cancels out in each pair.
     exceeded = excess(list(pairs.values()))
     if exceeded <= 0:
         return Finding.OK
@@ -247,6 +249,8 @@ def _drift(figure: Figure, pairs: Pairs) -> float | None:
     """
     if not figure.timed:
         return 0.0
+    # After Robson and Whitlock, the distance of the fastest from the limit is about its distance from the
+    # second fastest, averaged over the images; before and after are independent.
     slacks = [[value.slack for value in side] for side in zip(*pairs.values(), strict=True)]
     known = [[slack for slack in side if slack is not None] for side in slacks]
     return math.hypot(*map(fmean, known)) if all(known) else None

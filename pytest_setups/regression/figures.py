@@ -100,6 +100,7 @@ def _first_token(measurement: Measurement) -> Value | None:
 
 
 def _time(seconds: float | None) -> Value | None:
+    # A ratio of times, and its logarithm, need a time above zero.
     return None if seconds is None or seconds < SHORTEST_S else Value(seconds)
 
 
@@ -149,6 +150,7 @@ def _fastest_pairs(stage: str, before: Sequence[Measurement], after: Sequence[Me
 
 
 def _fastest(seconds: Sequence[float]) -> Value:
+    # Other load only ever delays, so the fastest sample is nearest to the time of an idle machine.
     fastest, *others = sorted(seconds)
     return Value(fastest, slack=math.log(others[0] / fastest) if len(seconds) >= ENOUGH_SAMPLES else None)
 
@@ -168,6 +170,7 @@ def _similarity_pairs(
 
 
 def _is_parsed(measurement: Measurement) -> bool:
+    # Keywords that did not parse have text, but no set to compare.
     return measurement.stage != "keywords" or measurement.keywords is not None
 
 

@@ -87,7 +87,7 @@ def estimate_uncertainty(
     if len(by_image) == 1 and not drift_is_measured:
         return UNKNOWN
     sources = []
-    if len(by_image) > 1:
+    if len(by_image) > 1:  # a single image cannot be resampled; its drift alone is then the noise
         sources.append(_Variance(_bootstrap_variance(by_image, figure), len(by_image) - 1))
     if drift_is_measured:
         sources.append(_Variance(statistics.variance(map(figure, by_sample)), len(by_sample) - 1))
@@ -152,6 +152,7 @@ def _bootstrap_variance(groups: Sequence[Sequence[Cell]], figure: Callable[[Sequ
     chance = random.Random(SEED)  # the same verdict for the same measurements
     figures = []
     for _ in range(RESAMPLES):
+        # Whole images are drawn, with all their samples: the samples of one image are not independent.
         drawn = chance.choices(groups, k=len(groups) - 1)
         figures.append(figure([cell for group in drawn for cell in group]))
     return statistics.variance(figures)
@@ -160,7 +161,7 @@ def _bootstrap_variance(groups: Sequence[Sequence[Cell]], figure: Callable[[Sequ
 def _combined(sources: Sequence[_Variance]) -> Uncertainty:
     """The sum of independent variances, with its degrees of freedom after Welch and Satterthwaite."""
     total = sum(source.value for source in sources)
-    if total == 0:
+    if total == 0:  # the same figures twice
         return Uncertainty(0.0, 1.0)
     shares = sum(source.value**2 / source.degrees_of_freedom for source in sources)
     return Uncertainty(math.sqrt(total), total**2 / shares if shares else math.inf)
