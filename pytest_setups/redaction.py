@@ -589,13 +589,11 @@ class _Hiding:
             return self.text(text)
         kept: list[str] = []
         reader = _Words(self, depth)
-        closed = True
         for match in _SHELL.finditer(text):
             raw = match[0]
             if match.lastgroup == "word":
                 word = _Word.read(raw)
                 raw = word.rewritten(reader.take(word.text))
-                closed = closed and word.closed
             elif match.lastgroup == "comment":
                 raw = self.text(raw)
             elif match.lastgroup == "operator":
@@ -603,8 +601,8 @@ class _Hiding:
             elif match.lastgroup == "redirect":
                 reader.end_list()
             kept.append(raw)
-        found = "".join(kept)
-        return found if closed else self.text(found)
+        # What no shell would take for words, such as JSON without quotes around it, is text.
+        return self.text("".join(kept))
 
 
 def _leaves(value: Any) -> Iterator[str]:
@@ -671,25 +669,22 @@ _P_OPTIONS: Final = _words(
 class _Word:
     """A word of a command line: as it was typed, and as a program receives it.
 
-    What a shell fills in stays. ``closed`` is whether every quote in it has its second half.
+    What a shell fills in stays.
     """
 
     raw: str
     text: str
-    closed: bool = True
 
     @classmethod
     def read(cls, raw: str) -> _Word:
         """The word that was typed; JSON without quotes around it was meant as JSON."""
         if not _QUOTING.search(raw) or _is_json(raw[len(_option_start(raw)) :]):
             return cls(raw, raw)
-        pieces = _PIECE.findall(raw)
-        text = "".join(map(_unquoted, pieces))
-        return cls(raw, text, closed=not any(piece in {"'", '"', "`"} for piece in pieces))
+        return cls(raw, "".join(map(_unquoted, _PIECE.findall(raw))))
 
     def rewritten(self, new: str) -> str:
         """The new text in the old quotes; ``[hidden]`` itself needs none, because nobody can run it."""
-        if new == self.text or self.raw == self.text == new:
+        if new == self.text:
             return self.raw
         start = _option_start(self.raw)
         start = start if self.text.startswith(start) and new.startswith(start) else ""

@@ -227,6 +227,31 @@ def test_no_secret_stays_in_the_flags() -> None:
     assert flags["max-num-batched-tokens"] == 2048
 
 
+@pytest.mark.parametrize(
+    ("text", "flags"),
+    [
+        (
+            "vllm serve m --skip-special-tokens --api-key S",
+            {"skip-special-tokens": True, "api-key": "[hidden]"},
+        ),
+        ("vllm serve m --api-key S1,S2", {"api-key": "[hidden]"}),
+        ("vllm serve m --api-key S1 S2", {"api-key": "[hidden]"}),
+        ("vllm serve --api-key S1 S2", {"api-key": "[hidden]"}),
+        ("my-server -k S -u ann:S -p 8000:8000", {"k": "[hidden]", "u": "[hidden]", "p": "8000:8000"}),
+        ("my-server -pS3cret --auth S", {"p[hidden]": True, "auth": "[hidden]"}),
+        ("my-server --header 'Authorization: Token S'", {"header": "Authorization: Token [hidden]"}),
+        ('my-server --x \'{"keys": ["S"], "max_tokens": 5}\'', {"x": {"keys": "[hidden]", "max_tokens": 5}}),
+        ("my-server --x https://h/?X-Amz-Signature=S", {"x": "https://h/?X-Amz-Signature=[hidden]"}),
+        ("llama-server -hft S -ctk q8_0", {"hf-token": "[hidden]", "cache-type-k": "q8_0"}),
+    ],
+)
+def test_whatever_may_be_a_secret_is_hidden_in_the_flags(text: str, flags: dict[str, object]) -> None:
+    command = parse_command(text)
+
+    assert command.flags == flags
+    assert command.model in {None, "m"}
+
+
 def test_any_flags_come_back_as_they_were_given() -> None:
     choice = random.Random(4)
     letters = "abc -_=.,:;&|<>()'\"\\{}[]$#~/é\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from pytest_setups import Registry
 from tests.conftest import Run, entries, index_slugs, no_traceback_of_ours
-from tests.servers.scripted import Scripted, completion, events, seeing, words
+from tests.servers.scripted import Ask, Reply, Scripted, as_json, completion, events, models, seeing, words
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -92,6 +93,67 @@ def test_no_secret_is_kept_wherever_it_was_typed(
     entry = entries(project.path)["served_vllm"]
     assert entry["server"]["command"] == "VLLM_API_KEY=[hidden] serve --api-key [hidden] --auth [hidden]"
     assert entry["tagger"]["extra_body"] == {"api_key": "[hidden]", "top_k": 5, "user": {"token": "[hidden]"}}
+
+
+@pytest.mark.parametrize(
+    "name", ["private_key", "auth", "pwd", "passphrase", "cookie", "bearer", "key", "api_keys"]
+)
+def test_a_secret_field_of_the_request_is_kept_nowhere(name: str, run: Run, project: pytest.Pytester) -> None:
+    body = {"extra_headers": {"X-Mine": "topsecret1"}, name: ["topsecret2"], "nested": {name: "topsecret3"}}
+    run("--record", f"--setup-extra-body={json.dumps(body)}").stdout.fnmatch_lines(["recorded: *"])
+    kept = "".join(path.read_text() for path in (project.path / "registry").rglob("*.json*"))
+    assert "topsecret" not in kept
+    hidden = {"extra_headers": {"X-Mine": "[hidden]"}, name: "[hidden]", "nested": {name: "[hidden]"}}
+    assert entries(project.path)["served_vllm"]["tagger"]["extra_body"] == hidden
+
+
+def test_a_secret_of_the_environment_that_the_model_repeats_is_not_kept(
+    run: Run, project: pytest.Pytester, server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "opensesame-of-mine")
+
+    def repeat(ask: Ask) -> Reply:
+        said = f"{words(ask)} The sign says opensesame-of-mine."
+        return completion(said, prompt_tokens=300) if ask.stage == "description" else seeing(ask)
+
+    server.chat = repeat
+    run("--record").stdout.fnmatch_lines(["recorded: *"])
+    kept = "".join(path.read_text() for path in (project.path / "registry").rglob("*.json*"))
+    assert "The sign says [hidden]." in kept
+    assert "opensesame" not in kept
+
+
+@pytest.mark.parametrize("key", ["success", "caption", "keywords", "m", "served", "vllm", "description"])
+def test_a_key_that_is_a_common_word_spoils_no_entry(
+    key: str, run: Run, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("--record", "--setup-slug=plain")
+    monkeypatch.setenv("MY_KEY", key)
+    run("--record", "--setup-slug=keyed", "--setup-api-key-env=MY_KEY")
+    plain, keyed = (entries(project.path)[slug] for slug in ("plain", "keyed"))
+    assert keyed["tagger"]["prompts"] == plain["tagger"]["prompts"]
+    assert keyed["model"]["served_model_name"] == "served"
+    assert keyed["verification"]["status"] == "success"
+
+
+@pytest.mark.parametrize("name", ["gemma-sk-vision-4b", "hf_internal-tiny", "sk-learn-vision-model"])
+def test_a_model_whose_name_begins_like_a_token_keeps_it(
+    name: str, run: Run, project: pytest.Pytester, server: Scripted
+) -> None:
+    server.routes["/v1/models"] = as_json(models(name))
+    run("--record").stdout.fnmatch_lines(["recorded: *"])
+    assert entries(project.path)[f"{name}_vllm"]["model"]["served_model_name"] == name
+
+
+def test_the_command_of_the_tests_can_be_copied(run: Run, project: pytest.Pytester) -> None:
+    run(
+        "--record",
+        "--setup-notes=it's mine",
+        "--setup-server-command=vllm serve 'a b' --api-key S3cret -tp 2",
+    )
+    command = entries(project.path)["served_vllm"]["tagger"]["command"]
+    given = {"--setup-notes=it's mine", "--setup-server-command=vllm serve 'a b' --api-key [hidden] -tp 2"}
+    assert given <= set(shlex.split(command))
 
 
 def test_a_session_that_fails_elsewhere_is_no_success(run: Run, project: pytest.Pytester) -> None:

@@ -182,6 +182,18 @@ def test_no_output(tmp_path: Path, content: bytes | None, said: str) -> None:
     assert read_records(path, ["boat.jpg"]).faults == [said]
 
 
+def test_a_short_key_tears_no_record_apart(tmp_path: Path) -> None:
+    path = tmp_path / "output.jsonl"
+    path.write_text(json.dumps(GOOD | {"token": "abc", "keys": ["abc"]}))
+
+    records = read_records(path, ["boat.jpg"], ("a", "caption", "boat"))
+
+    assert records.faults == []
+    kept = records.by_name["boat.jpg"]
+    assert kept.caption == GOOD["caption"]
+    assert kept.extra == {"token": "[hidden]", "keys": "[hidden]"}
+
+
 def test_extra_fields_are_kept_printable_bounded_and_without_secrets(tmp_path: Path) -> None:
     said = {"backend": "vllm", "\u001b[31mraw": {"log": "a\u0000b", "api": "api_key=abc123"}}
     line = json.dumps(GOOD | said).replace('"vllm"', '"vllm", "score": 1e400')

@@ -530,6 +530,19 @@ def test_import_overwrites_nothing(root: Path, setups: Command) -> None:
     assert (root / "entries" / "taken.json").read_bytes() == before
 
 
+def test_show_hides_what_may_be_a_secret_in_an_entry_written_by_hand(root: Path, setups: Command) -> None:
+    flags = {"auth": "topsecret1", "headers": ["X-Mine: topsecret2"], "max-model-len": 4096}
+    command = "my-server -k topsecret3 -u ann:topsecret4"
+    record(root, server={"flags": flags, "command": command}, tagger={"notes": {"pwd": "topsecret5"}})
+
+    done = setups("show", SLUG)
+
+    assert done.code == 0
+    assert "my-server -k [hidden] -u [hidden]" in done.out
+    assert "4096" in done.out
+    assert "topsecret" not in done.out
+
+
 def test_import_warns_of_secrets(root: Path, setups: Command) -> None:
     document = setup(server={"command": "HF_TOKEN=hf_abcdefghijklmnop vllm serve x"})
     (root.parent / "leaky.json").write_text(json.dumps(document))

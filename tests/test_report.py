@@ -247,6 +247,24 @@ def test_an_entry_written_by_hand_is_told(
     assert "no results file" in page.text
 
 
+def test_secrets_in_an_entry_written_by_hand_are_not_on_its_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    entries = tmp_path / "registry" / "entries"
+    entries.mkdir(parents=True)
+    flags = {"auth": "topsecret1", "max-model-len": 4096}
+    by_hand = setup(server={"flags": flags, "command": "my-server -k topsecret2 --auth topsecret1"})
+    (entries / "mine.json").write_text(json.dumps(by_hand))
+
+    assert command(capsys, "report", "mine")[0] == 0
+
+    page = page_of(tmp_path / "mine.html")
+    assert "my-server -k [hidden] --auth [hidden]" in page.text
+    assert "4096" in page.text
+    assert "topsecret" not in page.source
+
+
 def test_a_mistake_on_the_command_line_is_told_in_one_line(
     project: pytest.Pytester, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,7 @@ from rich.text import Text
 from pytest_setups.redaction import one_line, redact
 from pytest_setups.registry.documents import fields
 from pytest_setups.registry.entry import Stage
+from pytest_setups.registry.field_redaction import public_document
 from pytest_setups.report.formatting import rate, seconds
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def entry_table(slug: str, entry: Entry) -> Table:
     table = _table("field", "value", show_header=False)
     table.columns[0].style = "cyan"
     table.add_row(cell("slug"), cell(slug, "bold"))
-    document = entry.model_dump(mode="json", exclude_none=True, exclude={"performance": {"stages"}})
+    document = public_document(entry, exclude_none=True, exclude={"performance": {"stages"}})
     for path, value in fields(document):
         table.add_row(cell(path), cell(value, limit=2000))
     table.add_row(cell("fingerprint"), cell(entry.fingerprint()))

@@ -13,7 +13,7 @@ from pytest_setups.config.contradictions import contradictions
 from pytest_setups.config.from_entry import load_entry, settings_of
 from pytest_setups.config.options import OPTIONS, Group, Option, Paths, Source, ValueType, default, is_on
 from pytest_setups.config.settings import Settings, SettingsError
-from pytest_setups.redaction import encodable, redact
+from pytest_setups.redaction import encodable, redact, redact_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,6 +121,13 @@ def _first_mistake(error: ValidationError, given: Mapping[str, GivenValue]) -> s
     message = str(mistake["msg"]).removeprefix("Value error, ")
     field = str(mistake["loc"][0])
     if field in given:
-        return redact(f"{given[field].place}: {message}; got {given[field].value!r}")
+        return f"{redact(f'{given[field].place}: {message}')}; got {_shown(given[field].value)!r}"
     origin = given.get("from")
     return redact(f"{origin.place} {origin.value}: {field}: {message}" if origin else message)
+
+
+def _shown(value: object) -> object:
+    """A value without secrets; it may be a command."""
+    if isinstance(value, list):
+        return [_shown(part) for part in value]
+    return redact_command(value) if isinstance(value, str) else value

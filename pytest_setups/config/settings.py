@@ -19,6 +19,7 @@ from pytest_setups.config.field_values import (
     TaggerCommand,
 )
 from pytest_setups.config.options import default
+from pytest_setups.redaction import command_secrets, environment_secrets, json_secrets
 from pytest_setups.registry.entry import Entry, Stage
 from pytest_setups.tagging.prompts import load_prompts
 
@@ -135,6 +136,18 @@ class Settings(BaseModel):
             message = f"--setup-api-key-env: {self.api_key_env!r} holds characters that cannot be in a key"
             raise SettingsError(message)
         return key
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret that the settings know of: a server or a tagger may repeat it in any answer."""
+        template = self.tagger_command.text if self.tagger_command else None
+        commands = filter(None, (self.server_command, self.launch_command, template))
+        found = [
+            *filter(None, (self.api_key(),)),
+            *(secret for command in commands for secret in command_secrets(command)),
+            *json_secrets(self.extra_body),
+            *environment_secrets(os.environ),
+        ]
+        return tuple(dict.fromkeys(found))
 
 
 def _unset_variable(name: str) -> str:

@@ -6,9 +6,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_setups.redaction import one_line, redact, redact_json
+from pytest_setups.redaction import one_line, redact
 from pytest_setups.registry.documents import leaves
 from pytest_setups.registry.entry import Stage
+from pytest_setups.registry.field_redaction import public_document
 from pytest_setups.registry.parsing import json_path
 
 if TYPE_CHECKING:
@@ -155,10 +156,7 @@ def _differences(a: Entry, b: Entry) -> Iterator[Difference]:
 
 
 def _settings(entry: Entry) -> dict[str, Any]:
-    # Redacted again: entries written by hand may hold secrets.
-    document = entry.model_dump(mode="json", exclude={"verification", "performance", "schema_version"})
-    public: dict[str, Any] = redact_json(document)
-    return public
+    return public_document(entry, exclude={"verification", "performance", "schema_version"})
 
 
 def _leaves(document: object) -> dict[str, Any]:

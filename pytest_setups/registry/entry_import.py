@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from pytest_setups.redaction import redact
 from pytest_setups.registry.entry import Entry
+from pytest_setups.registry.field_redaction import public_document
 from pytest_setups.registry.files import read_bounded, write_exclusive
 from pytest_setups.registry.parsing import EntryError
 from pytest_setups.registry.results import MAX_RESULTS_BYTES, results_faults
@@ -117,5 +117,4 @@ def _slug(entry: Entry) -> str:
 
 
 def _holds_secret(entry: Entry) -> bool:
-    texts = (entry.server.command, entry.tagger.command, entry.tagger.base_url)
-    return any(text is not None and redact(text) != text for text in texts)
+    return public_document(entry) != entry.model_dump(mode="json")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 
+from pytest_setups.redaction import Redactor, redact_json
+
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
-
-    from pytest_setups.redaction import Redactor
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -38,6 +38,16 @@ def redact_fields(model: ModelT, redactor: Redactor) -> ModelT:
         if getattr(model, name) is not None
     }
     return model.model_copy(update=changes)
+
+
+def public_document(model: BaseModel, **options: Any) -> dict[str, Any]:
+    """The JSON object of an entry that people may have written by hand, without what is secret in it.
+
+    ``options`` are those of ``model_dump``. Fields that the model does not know are judged by their names.
+    """
+    document = redact_fields(model, Redactor()).model_dump(mode="json", **options)
+    public: dict[str, Any] = redact_json(document)
+    return public
 
 
 def _redact(value: Any, field: FieldInfo, redactor: Redactor) -> Any:

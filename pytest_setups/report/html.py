@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from pytest_setups.redaction import printable, redact
+from pytest_setups.redaction import printable, redact, redact_command, redact_json
 from pytest_setups.registry.documents import fields
 from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.files import replace
@@ -129,7 +129,12 @@ def _environment() -> Environment:
         "stages": tuple(Stage),
         "comparison_columns": COLUMNS,
     }
-    environment.filters |= {"seconds": _seconds, "fields": _fields, "picture": _picture}
+    environment.filters |= {
+        "seconds": _seconds,
+        "fields": _fields,
+        "picture": _picture,
+        "without_secrets": redact_command,
+    }
     return environment
 
 
@@ -152,7 +157,7 @@ def _fields(document: object) -> list[tuple[str, str]]:
     """The fields of a document that say something, by dotted name."""
     return [
         (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-        for name, value in fields(document)
+        for name, value in fields(redact_json(document))
         if value not in (None, "", [])
     ]
 

@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from pytest_setups.api.client import Client
 from pytest_setups.api.errors import ServerError
-from pytest_setups.redaction import Redactor, redact_url
+from pytest_setups.redaction import Redactor, redact_url, url_secrets
 from pytest_setups.registry.entry import Stage
 from pytest_setups.run import launcher, taggers
 from pytest_setups.serving.backends import Identity
@@ -155,11 +154,14 @@ class Connection:
         """Seconds from the start of a launched server to its first real answer, None for any other."""
         return self._launched.ready_s if self._launched else None
 
+    @cached_property
+    def _settings_secrets(self) -> tuple[str, ...]:
+        return self.settings.secrets()
+
     @property
     def redactor(self) -> Redactor:
         """What hides this run's secrets and, where the user wants that, private paths."""
-        password = unquote(urlsplit(self._base_url).password or "")
-        secrets = tuple(filter(None, (self.settings.api_key(), password)))
+        secrets = (*self._settings_secrets, *url_secrets(self._base_url))
         if not self.settings.redact_paths:
             return Redactor(secrets)
         folder = self._tagger_folder()

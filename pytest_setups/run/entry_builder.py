@@ -208,9 +208,7 @@ class EntryBuilder:
         return dict(server.models) if server else {}
 
     def _pytest_command(self) -> str:
-        """The command, redacted argument by argument: one may be a command of its own."""
-        redact = self._connection.redactor.command
-        return shlex.join(["pytest", *(redact(encodable(argument)) for argument in self._invocation)])
+        return shlex.join(["pytest", *map(encodable, self._invocation)])
 
     def _verification(
         self, collected: Collected, verdict: Verdict, git: GitState, baseline: str | None

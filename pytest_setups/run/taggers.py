@@ -26,7 +26,7 @@ def tagger_job(
         command=command.fill(values | workplace.values()),
         workplace=workplace,
         timeout_s=settings.tagger_timeout,
-        secrets=(settings.api_key(),),
+        secrets=settings.secrets(),
         show=host.show,
     )
 
@@ -45,4 +45,4 @@ def python_tagger(settings: Settings, server: Server, host: Host) -> OwnStages |
     tagger = host.find_tagger(settings.model_copy(update=known))
     if tagger is None:
         return None
-    return own_tagger(tagger, at_once=settings.concurrency, secrets=(settings.api_key(),))
+    return own_tagger(tagger, at_once=settings.concurrency, secrets=settings.secrets())

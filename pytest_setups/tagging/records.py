@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from pytest_setups.redaction import HIDDEN, one_line, printable, redact
+from pytest_setups.redaction import one_line, printable, redact, redact_json
 from pytest_setups.registry.entry import Stage
 from pytest_setups.tagging.keywords import Keywords, as_keywords
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
 MAX_LINE_BYTES: Final = 1024 * 1024
@@ -68,34 +68,32 @@ def read_records(path: Path, names: Collection[str], secrets: tuple[str | None, 
     Faults are told, never raised: no such file, a line that is no record, one of an unknown picture,
     and two of the same one, of which neither counts.
     """
-    records, tails = Records(), _Tails(names)
-    lines: dict[str, list[int]] = defaultdict(list)
+    reader = _Reader(_Tails(names), secrets)
+    records = reader.records
     try:
         with path.open("rb") as file:
-            for number, line in _lines(file, [secret.encode() for secret in secrets if secret]):
-                _take(line, number, records, tails, lines)
+            for number, line in _lines(file):
+                reader.take(line, number)
     except FileNotFoundError:
         records.faults.append("it wrote no {output}")
     except OSError as error:
         records.faults.append(f"its {{output}} cannot be read: {error.strerror}")
     else:
-        if not lines and not records.faults:
+        if not reader.lines and not records.faults:
             records.faults.append("its {output} holds no records")
-    _spoil_doubled(records, lines)
+    _spoil_doubled(records, reader.lines)
     left_out = len(records.faults) - MAX_FAULTS
     if left_out > 0:
         records.faults[MAX_FAULTS:] = [f"and {left_out} more faults"]
     return records
 
 
-def _lines(file: IO[bytes], secrets: Sequence[bytes]) -> Iterator[tuple[int, bytes | None]]:
+def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
     """Each line that is not blank with its number; None for one that is too long to be read."""
     number = 0
     while line := file.readline(MAX_LINE_BYTES + 1):
         number += 1
         if len(line) <= MAX_LINE_BYTES:
-            for secret in secrets:
-                line = line.replace(secret, HIDDEN.encode())
             if line.strip():
                 yield number, line
             continue
@@ -104,20 +102,29 @@ def _lines(file: IO[bytes], secrets: Sequence[bytes]) -> Iterator[tuple[int, byt
         yield number, None
 
 
-def _take(
-    line: bytes | None, number: int, records: Records, tails: _Tails, lines: dict[str, list[int]]
-) -> None:
-    try:
-        found = _object(line)
-        name = tails.name(found.get("image"))
-    except _RecordError as error:
-        records.faults.append(f"line {number} {error}")
-        return
-    lines[name].append(number)
-    try:
-        records.by_name[name] = _record(found)
-    except _RecordError as error:
-        records.spoilt[name] = f"line {number} {error}"
+@dataclass(slots=True)
+class _Reader:
+    """Reads one line after the other; ``lines`` are the numbers of the lines by the picture they are of."""
+
+    tails: _Tails
+    secrets: tuple[str | None, ...]
+    records: Records = field(default_factory=Records)
+    lines: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+
+    def take(self, line: bytes | None, number: int) -> None:
+        """Take one line."""
+        try:
+            found = _object(line, self.secrets)
+            name = self.tails.name(found.get("image"))
+        except _RecordError as error:
+            self.records.faults.append(f"line {number} {error}")
+            return
+        self.lines[name].append(number)
+        try:
+            # Redacted before anything is cut: a cut could leave half a secret, which nothing recognises.
+            self.records.by_name[name] = _record(redact_json(found, *self.secrets))
+        except _RecordError as error:
+            self.records.spoilt[name] = f"line {number} {error}"
 
 
 def _spoil_doubled(records: Records, lines: Mapping[str, list[int]]) -> None:
@@ -128,14 +135,14 @@ def _spoil_doubled(records: Records, lines: Mapping[str, list[int]]) -> None:
             records.by_name.pop(name, None)
 
 
-def _object(line: bytes | None) -> dict[str, Any]:
+def _object(line: bytes | None, secrets: tuple[str | None, ...]) -> dict[str, Any]:
     if line is None:
         message = f"is longer than {MAX_LINE_BYTES >> 20} MiB"
         raise _RecordError(message)
     try:
         found = json.loads(line.decode("utf-8-sig"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
-        said = one_line(redact(line[:2000].decode("utf-8", "replace")), 80)
+        said = one_line(redact(line[:2000].decode("utf-8", "replace"), *secrets), 80)
         message = f"is not JSON: {said!r}"
         raise _RecordError(message) from None
     if not isinstance(found, dict):

@@ -7,6 +7,8 @@ import math
 import re
 from typing import TYPE_CHECKING, Final
 
+from pytest_setups.redaction import is_secret_name, redact_json
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -59,8 +61,7 @@ def read_options(program: Program, words: Sequence[str]) -> tuple[Options, list[
             ):
                 options.setdefault(last, []).append(True)
                 last = None
-        # vllm serve --max-model-len 4096 MODEL: the second word is the model, as long as none was named.
-        elif last is None or (options.get(last) and program.positional and not positionals):
+        elif last is None or _is_model(program, last, options, positionals):
             positionals.append(word)
         else:
             options.setdefault(last, []).append(_typed(last, word))
@@ -82,6 +83,14 @@ def _is_option(word: str) -> bool:
     return len(word) > 1 and word.startswith("-") and not _NUMBER.fullmatch(word)
 
 
+def _is_model(program: Program, last: str, options: Options, positionals: Sequence[str]) -> bool:
+    """Whether a word after an option and its value is the model: ``vllm serve --max-model-len 4096 MODEL``.
+
+    After ``--api-key S1`` it is one more key, for vLLM too.
+    """
+    return last in options and program.positional and not positionals and not is_secret_name(last)
+
+
 def _is_switch(program: Program, name: str, following: str) -> bool:
     # Click's options have an explicit value in places: --trust-remote-code true.
     known = name in program.switches or _SWITCH.fullmatch(name) is not None
@@ -100,6 +109,14 @@ def _typed(name: str, text: str) -> JsonValue:
             return text
         return value
     return text
+
+
+def shown(name: str, values: Sequence[JsonValue]) -> JsonValue:
+    """The values as the entry keeps them: a single one or a list; several keys are hidden together."""
+    public: list[JsonValue] = list(
+        redact_json({name: values[0] if len(values) == 1 else list(values)}).values()
+    )
+    return public[0]
 
 
 def pop_text(options: Options, names: Iterable[str]) -> str | None:

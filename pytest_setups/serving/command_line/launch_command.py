@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_setups.redaction import redact_words
 from pytest_setups.serving.command_line import programs
-from pytest_setups.serving.command_line.flags import first_text, pop_text, read_options
+from pytest_setups.serving.command_line.flags import first_text, pop_text, read_options, shown
 from pytest_setups.serving.command_line.programs import PROGRAMS, UNKNOWN_PROGRAM, Program
 from pytest_setups.serving.command_line.shell import ShellError, SimpleCommand, simple_commands
 
@@ -258,18 +258,17 @@ def _published_ports(words: Sequence[str]) -> dict[int | None, int | None]:
 def _with_options(
     command: LaunchCommand, program: Program, arguments: Sequence[str], words: Sequence[str]
 ) -> LaunchCommand:
-    options, positionals = read_options(program, arguments)
+    # Hidden word by word, as in the command's text: no two places that judge what a secret is. The arguments
+    # are the last of the words; what stands before them decides what -p means.
+    options, positionals = read_options(program, redact_words(words)[len(words) - len(arguments) :])
     for variable, name in program.environment.items():
         if variable in command.environment:
             options.setdefault(name, [command.environment[variable]])
     if program.positional and positionals:
         options.setdefault(program.model[0], [positionals[0]])
-    taken = dict(options)
     model, served = pop_text(options, program.model), pop_text(options, program.served_name)
     host, port = _address(pop_text(options, program.host), pop_text(options, ("port",)))
     port = port or program.port
-    # Hidden word by word, as in the command's text: no two places that judge what a secret is.
-    shown = read_options(program, redact_words(arguments))[0]
     return replace(
         command,
         model=model,
@@ -277,11 +276,7 @@ def _with_options(
         host=host,
         port=_published_ports(words).get(port, port) if port else None,
         chat_template=first_text(options, program.chat_template),
-        flags={
-            name: values[0] if len(values) == 1 else values
-            for name, values in shown.items()
-            if name in options or name not in taken
-        },
+        flags={name: shown(name, values) for name, values in options.items()},
     )
 
 
