@@ -1,10 +1,10 @@
 """How often the regression gate is wrong, with the noise of the real llama.cpp server.
 
-Run with ``python -m benchmarks.regression [FILE]`` on a machine that does nothing else. Runs of the demo's
-server, each with a process of its own, are measured one after the other (and kept in FILE, where they
-are taken from if it exists); then each pair of runs is compared as it is, which must not alarm, and with
-the later one 20 % slower, which must be found. Beside it stands what a plain comparison of the two
-figures with the same bound would have said.
+Run ``python -m benchmarks.regression [FILE]`` on an otherwise idle machine. Runs against the demo's server,
+each with a new server process, are measured one after the other; they are kept in FILE, and read from it
+where it exists. Then pairs of runs are compared: as they are, which must not raise an alarm, and with the
+later run 20 % slower, which must raise one. The column "plain" is for a comparison of the two figures with
+the same bound, without regard to noise.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Run = list[Measurement]
 
 
 def measured_run() -> Run:
-    """The measurements of one run against a server of its own, ``SAMPLES`` of everything."""
+    """The measurements of one run against a new server, ``SAMPLES`` of each image and stage."""
     port = free_port()
     with subprocess.Popen(
         demo.command(port, None), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -60,10 +60,10 @@ def measured_run() -> Run:
             request = Request(
                 dict.fromkeys(Stage, demo.SERVED_MODEL_NAME), load_prompts("default"), parameters
             )
-            asker = InOrder(ServedTagger(client, request, max_edge=1024))
+            queue = InOrder(ServedTagger(client, request, max_edge=1024))
             images = find_samples([demo.sample_images()])
             return [
-                measurement_of(check_outcome(asker.take(Sample(image.name, image.path, nth), stage)))
+                measurement_of(check_outcome(queue.take(Sample(image.name, image.path, nth), stage)))
                 for nth in range(1, SAMPLES + 1)
                 for image in images
                 for stage in Stage
@@ -74,55 +74,63 @@ def measured_run() -> Run:
 
 
 def measured_runs(file: Path | None) -> list[Run]:
-    """The runs: out of the file if it exists, else measured now and kept there."""
+    """The runs: read from the file if it exists, otherwise measured now and written to it."""
     if file is not None and file.exists():
-        return [[Measurement.model_validate(one) for one in run] for run in json.loads(file.read_bytes())]
+        return [[Measurement.model_validate(line) for line in run] for run in json.loads(file.read_bytes())]
     runs = [measured_run() for _ in range(RUNS)]
     if file is not None:
-        file.write_text(json.dumps([[one.model_dump(mode="json") for one in run] for run in runs]))
+        file.write_text(json.dumps([[measured.model_dump(mode="json") for measured in run] for run in runs]))
     return runs
 
 
 def slower(run: Run) -> Run:
     """The run as it would have been with every answer slower by the same factor."""
-    return [one.model_copy(update={"latency_s": (one.latency_s or 0.0) * SLOWER}) for one in run]
+    return [
+        measured.model_copy(update={"latency_s": (measured.latency_s or 0.0) * SLOWER}) for measured in run
+    ]
 
 
 def alarms(before: Run, after: Run, text: str) -> tuple[bool, bool]:
-    """Whether any stage breaks the bound: by the gate, and by the bare figures."""
+    """Whether any stage breaks the bound: as the gate judges, and in a plain comparison of figures."""
     bound = parse_bound(text)
-    gate = bare = False
+    gate = plain = False
     for name in bound.names:
         if not name.startswith(tuple(Stage)):
             continue
-        cells = FIGURES[name].pairs(before, after)
-        pairs = list(cells.values())
-        exceeds = FIGURES[name].after(pairs) > bound.limit(FIGURES[name].before(pairs))
-        bare = bare or exceeds
-        gate = gate or (exceeds and judge(FIGURES[name], cells, bound) is Finding.BREACH)
-    return gate, bare
+        figure = FIGURES[name]
+        pairs = figure.pairs(before, after)
+        values = list(pairs.values())
+        exceeds = figure.after(values) > bound.limit(figure.before(values))
+        plain = plain or exceeds
+        gate = gate or (exceeds and judge(figure, pairs, bound) is Finding.BREACH)
+    return gate, plain
 
 
 def rates(pairs: Sequence[tuple[Run, Run]], text: str) -> list[float]:
-    """The shares of pairs with an alarm: by the gate and the bare figures, unchanged and slower."""
+    """The shares of pairs with an alarm: gate and plain comparison, first unchanged, then slower."""
     unchanged = [alarms(before, after, text) for before, after in pairs]
     changed = [alarms(before, slower(after), text) for before, after in pairs]
-    return [sum(found[who] for found in each) / len(pairs) for each in (unchanged, changed) for who in (0, 1)]
+    return [
+        sum(alarm[judge_number] for alarm in alarms_of_pairs) / len(pairs)
+        for alarms_of_pairs in (unchanged, changed)
+        for judge_number in (0, 1)
+    ]
 
 
 def main() -> None:
-    """Print the rates of false alarms and of slowdowns found."""
+    """Print the rates of false alarms and of detected slowdowns."""
     runs = measured_runs(Path(sys.argv[1]) if sys.argv[1:] else None)
     chosen = list(itertools.permutations(runs, 2))
     random.Random(1).shuffle(chosen)
     print(f"{len(runs)} runs, {min(PAIRS, len(chosen))} pairs of them; a run alarms when any stage does")
-    print(f"{'bound':<10}{'samples':>8}{'false alarms':>14}{'bare':>8}{'20 % found':>12}{'bare':>8}")
+    print(f"{'bound':<10}{'samples':>8}{'false alarms':>14}{'plain':>8}{'detected':>12}{'plain':>8}")
     for samples, text in itertools.product(TAKEN, BOUNDS):
         pairs = [
-            tuple([one for one in run if one.sample <= samples] for run in pair) for pair in chosen[:PAIRS]
+            tuple([measured for measured in run if measured.sample <= samples] for run in pair)
+            for pair in chosen[:PAIRS]
         ]
-        found = rates([(before, after) for before, after in pairs], text)
-        cells = "".join(f"{rate:>{width}.1%}" for rate, width in zip(found, (14, 8, 12, 8), strict=True))
+        shares = rates([(before, after) for before, after in pairs], text)
+        cells = "".join(f"{rate:>{width}.1%}" for rate, width in zip(shares, (14, 8, 12, 8), strict=True))
         print(f"{text:<10}{samples:>8}{cells}", flush=True)
 
 

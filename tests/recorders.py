@@ -95,7 +95,7 @@ def record_some(root: Path, announced: Path, count: int, barrier: Barrier, *, ha
 
 
 def clean_until(root: Path, cleaned: Path, stop: Event) -> None:
-    """Clean and rebuild the index until told to stop; announces how many files were removed each time."""
+    """Clean and rebuild the index until `stop` is set; announces how many files were removed each time."""
     while not stop.is_set():
         _announce(cleaned, str(remove_leftovers(Registry(root))))
         Registry(root).rebuild_index()

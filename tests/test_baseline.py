@@ -15,7 +15,7 @@ from tests.conftest import Run, draw, entries, no_traceback_of_ours
 from tests.servers.llama import llama_cpp
 from tests.servers.proxy import proxy
 from tests.servers.scripted import Ask, Reply, Scripted, completion, events, seeing, words
-from tests.test_external_tagger import SAMPLES, tagger
+from tests.taggers import SAMPLES, tagger
 
 OLD = "old/entries/served_vllm.json"
 Earlier = Callable[..., None]
@@ -182,8 +182,8 @@ def test_another_setup_is_not_comparable_and_says_by_what(
     result = run("--setup-baseline", "served_vllm", *arguments)
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    told = f"ERROR: not comparable with served_vllm: *{difference}*--setup-baseline-allow {name}*"
-    result.stderr.fnmatch_lines([told.replace("[", "[[]")])
+    message = f"ERROR: not comparable with served_vllm: *{difference}*--setup-baseline-allow {name}*"
+    result.stderr.fnmatch_lines([message.replace("[", "[[]")])
     assert sum(ask.stage == "keywords" for ask in server.asks) == asked
     latest = run("--setup-baseline", "latest", *arguments)
     assert latest.ret == pytest.ExitCode.USAGE_ERROR
@@ -194,7 +194,7 @@ def test_another_setup_is_not_comparable_and_says_by_what(
         allowed.stdout.fnmatch_lines(["compared with served_vllm *"])
 
 
-def test_times_are_judged_on_the_same_hardware_alone(run: Run, earlier: Earlier) -> None:
+def test_times_are_judged_only_on_the_same_hardware(run: Run, earlier: Earlier) -> None:
     other = {"client": {}, "server": {"cpu": "another processor", "threads": 2}}
     earlier(latency_s=1e-9, environment=other)
     timed = ("--setup-baseline", OLD, "--setup-fail-if", "p50:20%")
@@ -214,7 +214,7 @@ def test_times_are_judged_on_the_same_hardware_alone(run: Run, earlier: Earlier)
     assert "%" not in next(line for line in untimed.outlines if line.startswith("caption.p50"))
 
 
-def test_another_concurrency_is_not_timed_alike(run: Run) -> None:
+def test_times_at_another_concurrency_do_not_compare(run: Run) -> None:
     run("--record")
 
     result = run("--setup-baseline", "latest", "--setup-concurrency", "2", "--setup-fail-if", "p50:20%")
@@ -238,7 +238,7 @@ def test_another_concurrency_is_not_timed_alike(run: Run) -> None:
         ("old/entries/bare.json", "*old/results/bare.jsonl cannot be read: No such file or directory"),
     ],
 )
-def test_a_baseline_that_is_none_is_told_before_anything_is_measured(
+def test_a_baseline_that_cannot_be_used_is_reported_before_anything_is_measured(
     run: Run, project: pytest.Pytester, server: Scripted, baseline: str, message: str
 ) -> None:
     run("--record")
@@ -410,7 +410,7 @@ def test_samples_of_one_picture_may_say_the_same(run: Run) -> None:
     assert run("--setup-repeat", "2", "--setup-concurrency", "3").ret == 0
 
 
-def test_the_image_is_judged_where_a_tagger_tells_no_stages(run: Run) -> None:
+def test_the_image_is_judged_where_a_tagger_reports_no_stages(run: Run) -> None:
     asked = tagger()
     assert run(*asked, "--record").ret == 0
 
@@ -477,7 +477,7 @@ def test_the_last_word_on_the_entry_counts(run: Run, project: pytest.Pytester) -
     result.stdout.fnmatch_lines(["compared with served_vllm *"])
 
 
-def test_github_and_junit_are_told(
+def test_github_and_junit_show_the_comparison(
     run: Run, project: pytest.Pytester, earlier: Earlier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     earlier(latency_s=1e-9)
@@ -525,11 +525,11 @@ def test_a_report_from_the_registry_stands_beside_its_baseline(
 
 
 def test_noise_cannot_be_estimated_from_one_picture(run: Run, server: Scripted) -> None:
-    one = ("--setup-images=sample_images/cat.jpg",)
-    run("--record", *one)
+    single = ("--setup-images=sample_images/cat.jpg",)
+    run("--record", *single)
     server.chat = other_words
 
-    result = run(*one, "--setup-baseline", "latest", "--setup-fail-if", "keywords_overlap:0.6")
+    result = run(*single, "--setup-baseline", "latest", "--setup-fail-if", "keywords_overlap:0.6")
 
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     bound = "regression: keywords_overlap 0.000 exceeds keywords_overlap:0.6"
@@ -552,7 +552,7 @@ def test_pictures_of_one_name_are_not_paired(run: Run, project: pytest.Pytester)
 
 
 def test_a_baseline_in_the_ini_file_can_be_left_out(run: Run, project: pytest.Pytester) -> None:
-    project.makeini("[pytest]\nsetup_baseline = nobody\nsetup_fail_if = p50:20%\n")
+    project.makeini("[pytest]\nsetup_baseline = unknown\nsetup_fail_if = p50:20%\n")
 
     assert run().ret == pytest.ExitCode.USAGE_ERROR
     assert run("--setup-baseline=").ret == 0
@@ -571,9 +571,9 @@ def test_an_option_of_a_run_needs_a_server(pytester: pytest.Pytester, option: st
 def test_github_sees_what_was_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
 
-    result = run("--setup-baseline", "nobody")
+    result = run("--setup-baseline", "unknown")
 
-    result.stdout.fnmatch_lines(["::error title=pytest-setups::no entry 'nobody' in *"])
+    result.stdout.fnmatch_lines(["::error title=pytest-setups::no entry 'unknown' in *"])
 
 
 def test_more_pictures_are_compared_on_those_that_both_have(run: Run, project: pytest.Pytester) -> None:
@@ -586,7 +586,7 @@ def test_more_pictures_are_compared_on_those_that_both_have(run: Run, project: p
     result.stdout.fnmatch_lines(["compared with served_vllm *: 3 images"])
 
 
-def test_a_slower_real_server_is_told_from_itself(project: pytest.Pytester) -> None:
+def test_a_real_server_that_became_slower_is_detected(project: pytest.Pytester) -> None:
     for path in (project.path / "sample_images").iterdir():
         path.unlink()
     for path in sorted(SAMPLES.glob("*.jpg"))[:7]:

@@ -93,16 +93,16 @@ def test_the_spread_of_a_mean_is_what_theory_says() -> None:
     mean = sum(values) / len(values)
     deviation = (sum((value - mean) ** 2 for value in values) / (len(values) - 1)) ** 0.5
 
-    found = estimate_uncertainty(cells, lambda drawn: sum(drawn) / len(drawn))
+    uncertainty = estimate_uncertainty(cells, lambda drawn: sum(drawn) / len(drawn))
 
-    assert found.standard_error == pytest.approx(deviation / 200**0.5, rel=0.1)
-    assert found.degrees_of_freedom == pytest.approx(199)
+    assert uncertainty.standard_error == pytest.approx(deviation / 200**0.5, rel=0.1)
+    assert uncertainty.degrees_of_freedom == pytest.approx(199)
 
 
 def test_what_all_images_of_a_sample_share_is_not_averaged_away() -> None:
     shared = {(f"{n}.jpg", sample): float(sample) for n in range(50) for sample in range(1, 11)}
-    found = estimate_uncertainty(shared, lambda drawn: sum(drawn) / len(drawn), drift=None)
-    assert found.standard_error == pytest.approx(3.03, rel=0.01)
+    uncertainty = estimate_uncertainty(shared, lambda drawn: sum(drawn) / len(drawn), drift=None)
+    assert uncertainty.standard_error == pytest.approx(3.03, rel=0.01)
 
 
 def test_with_few_samples_a_drift_is_assumed() -> None:
@@ -120,17 +120,19 @@ def test_an_uneven_slowdown_is_proved() -> None:
     before = measured(lambda *_: 1.0, samples=5)
     after = measured(lambda number, _: 2.0 if number % 2 else 1.3, samples=5)
 
-    found = compare(before, after, [parse_bound("min:10%"), parse_bound("mean:10%")])
+    comparison = compare(before, after, [parse_bound("min:10%"), parse_bound("mean:10%")])
 
-    assert set(findings(found).values()) == {Finding.BREACH}
+    assert set(findings(comparison).values()) == {Finding.BREACH}
 
 
 def test_few_other_words_break_the_bound_on_texts() -> None:
     before = measured(lambda *_: 1.0)
     words = [("boat", "sea"), ("boat", "sand"), ("hill", "sand")]
     after = [
-        one.model_copy(update={"keywords": words[number % 3]}) if one.keywords else one
-        for number, one in enumerate(measured(lambda *_: 1.0, stages=(Stage.KEYWORDS,)))
+        measurement.model_copy(update={"keywords": words[number % 3]})
+        if measurement.keywords
+        else measurement
+        for number, measurement in enumerate(measured(lambda *_: 1.0, stages=(Stage.KEYWORDS,)))
     ]
 
     assert findings(compare(before, after, [parse_bound("keywords_overlap:0.9")])) == {
@@ -195,9 +197,9 @@ def test_a_slow_minute_is_not_a_slow_server() -> None:
     before = measured(lambda *_: 1.0, samples=5)
     after = measured(lambda _, sample: minutes[sample], samples=5)
 
-    found = compare(before, after, [parse_bound("mean:5%")])
+    comparison = compare(before, after, [parse_bound("mean:5%")])
 
-    assert set(findings(found).values()) == {Finding.NOT_PROVED}
+    assert set(findings(comparison).values()) == {Finding.NOT_PROVED}
 
 
 def test_the_fastest_sample_of_each_image_is_not_moved_by_a_slow_minute() -> None:
@@ -212,17 +214,17 @@ def test_the_fastest_sample_of_each_image_is_not_moved_by_a_slow_minute() -> Non
 def test_times_that_do_not_compare_are_not_judged() -> None:
     same = measured(lambda *_: 1.0)
 
-    found = compare(same, same, [parse_bound("p50:20%"), parse_bound("output_tokens:20%")], untimed="x")
+    comparison = compare(same, same, [parse_bound("p50:20%"), parse_bound("output_tokens:20%")], untimed="x")
 
-    assert findings(found)["caption.p50"] is Finding.NOT_COMPARABLE
-    assert findings(found)["caption.output_tokens"] is Finding.OK
-    assert "caption.p50" in found.broken
+    assert findings(comparison)["caption.p50"] is Finding.NOT_COMPARABLE
+    assert findings(comparison)["caption.output_tokens"] is Finding.OK
+    assert "caption.p50" in comparison.broken
 
 
 def test_only_samples_that_both_have_are_compared() -> None:
-    found = compare(measured(lambda *_: 1.0), measured(lambda _, sample: float(sample), samples=3))
-    assert (found.images, found.samples) == (13, 1)
-    assert next(row for row in found.rows if row.name == "caption.mean").change == 0.0
+    comparison = compare(measured(lambda *_: 1.0), measured(lambda _, sample: float(sample), samples=3))
+    assert (comparison.images, comparison.samples) == (13, 1)
+    assert next(row for row in comparison.rows if row.name == "caption.mean").change == 0.0
 
 
 @pytest.fixture
@@ -235,7 +237,7 @@ def record(registry: Registry, slug: str, measurements: Sequence[Measurement], *
     document = setup(**changes)
     document["verification"]["images_processed"] = len(IMAGES)
     document["verification"]["images"] = [{"name": name, "sha256": "0" * 64} for name in IMAGES]
-    results = "".join(f"{one.model_dump_json()}\n" for one in measurements).encode()
+    results = "".join(f"{measurement.model_dump_json()}\n" for measurement in measurements).encode()
     registry.add(Entry.from_document(document), results=results, slug=slug, exact=True)
 
 
@@ -254,11 +256,11 @@ def test_two_entries_are_compared_without_a_run(registry: Registry, setups: Comm
 
 
 def test_of_one_image_the_range_is_not_known() -> None:
-    one = [found for found in measured(lambda *_: 1.0) if found.image == IMAGES[0]]
+    single = [measurement for measurement in measured(lambda *_: 1.0) if measurement.image == IMAGES[0]]
 
-    found = compare(one, one)
+    comparison = compare(single, single)
 
-    assert {row.high for row in found.rows if row.unit == "s"} == {None}
+    assert {row.high for row in comparison.rows if row.unit == "s"} == {None}
 
 
 def test_a_comparison_as_json(registry: Registry, setups: Command) -> None:
@@ -311,13 +313,13 @@ def test_differing_flags_may_be_allowed(registry: Registry, setups: Command) -> 
     assert setups("compare", "old", "warm", "--allow", "server.flags").code == 0
 
 
-def test_no_flags_and_an_absent_part_are_alike(registry: Registry, setups: Command) -> None:
+def test_no_flags_and_an_absent_part_are_equal(registry: Registry, setups: Command) -> None:
     record(registry, "old", measured(lambda *_: 1.0), server={"flags": {}})
     record(registry, "new", measured(lambda *_: 1.0), server={"flags": {"port": 1}})
     assert setups("compare", "old", "new").code == 0
 
 
-def test_a_failed_attempt_is_no_baseline(registry: Registry, setups: Command) -> None:
+def test_a_failed_attempt_cannot_be_a_baseline(registry: Registry, setups: Command) -> None:
     record(
         registry, "bad", measured(lambda *_: 1.0), verification={"status": "failed", "failure_reason": "x"}
     )
@@ -353,7 +355,7 @@ def test_answers_that_are_missing_are_not_compared(registry: Registry, setups: C
 def test_figures_that_cannot_be_are_refused(registry: Registry, setups: Command, fault: str) -> None:
     record(registry, "old", measured(lambda *_: 1.0))
     good = measured(lambda *_: 1.0)
-    lines = [one.model_dump_json() for one in good]
+    lines = [measurement.model_dump_json() for measurement in good]
     name = fault.partition(":")[0]
     lines[0] = re.sub(rf"{name}:[^,]*", fault, lines[0])
     entry = registry.load("old")
@@ -384,7 +386,7 @@ def test_secrets_in_entries_written_by_hand_are_not_printed(registry: Registry, 
     assert "hunter2" not in done.out + done.err
 
 
-def test_a_home_that_is_nobodys_is_told(registry: Registry, setups: Command) -> None:
+def test_a_home_of_an_unknown_user_is_reported(registry: Registry, setups: Command) -> None:
     registry.prepare()
     assert "~nosuchuser/x.json cannot be read" in setups("compare", "~nosuchuser/x.json", "x").err
 

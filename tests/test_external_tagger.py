@@ -18,21 +18,11 @@ import pytest
 from pytest_setups import Entry
 from tests.conftest import Run, draw, entries, index_slugs, no_traceback_of_ours
 from tests.servers.scripted import Scripted, completion
+from tests.taggers import SAMPLES, STANDIN, tagger
 
 HERE = Path(__file__).parent
-SAMPLES = HERE.parent / "sample_images"
-STANDIN = (
-    f"{sys.executable} {HERE}/taggers/standin.py --input-dir {{images}} --base-url {{base_url}} "
-    "--caption-model {caption_model} --keyword-model {keywords_model} "
-    "--description-model {description_model} --output-jsonl {output} --summary {summary} "
-    "--max-new-tokens {max_new_tokens}"
-)
 PICTURES = f"{sys.executable} {HERE}/taggers/pictures.py {{images}} {{output}}"
 DONE_BY_THE_TAGGER = 9  # three stages of three pictures
-
-
-def tagger(command: str = STANDIN, fault: str = "") -> tuple[str, str]:
-    return "--setup-tagger-command", f"{command} --fault {fault}" if fault else command
 
 
 def asked_by_the_tagger(server: Scripted) -> int:

@@ -36,7 +36,7 @@ def test_help_names_every_command(setups: Command) -> None:
         assert f" {command} " in done.out
 
 
-def test_the_version_is_told(setups: Command) -> None:
+def test_the_version_is_printed(setups: Command) -> None:
     assert setups("--version") == Done(0, f"{version('pytest-setups')}\n", "")
 
 
@@ -80,7 +80,7 @@ def test_list_says_which_entries_it_leaves_out(root: Path, setups: Command) -> N
     assert done.code == 1
 
 
-def test_an_empty_registry_is_nothing_to_be_afraid_of(root: Path, setups: Command) -> None:
+def test_an_empty_registry_is_valid(root: Path, setups: Command) -> None:
     root.mkdir()
 
     assert setups("list").out == "no entries\n"
@@ -124,7 +124,7 @@ def test_an_unknown_slug_is_answered_with_the_nearest(root: Path, setups: Comman
     assert done.code == 2
 
 
-def test_a_slug_that_leads_out_of_the_registry_finds_nothing(root: Path, setups: Command) -> None:
+def test_a_slug_that_leads_out_of_the_registry_is_unknown(root: Path, setups: Command) -> None:
     record(root)
     (root.parent / "secret.json").write_text(json.dumps(setup()))
 
@@ -134,7 +134,7 @@ def test_a_slug_that_leads_out_of_the_registry_finds_nothing(root: Path, setups:
     assert done.code == 2
 
 
-def test_show_tells_everything(root: Path, setups: Command) -> None:
+def test_show_prints_every_field(root: Path, setups: Command) -> None:
     record(root, server={"command": "vllm serve Qwen --api-key sk-verysecret123 --max-model-len 4096"})
 
     done = setups("show", SLUG)
@@ -183,14 +183,14 @@ def test_diff_shows_what_changed_and_the_outcomes_side_by_side(root: Path, setup
     done = setups("diff", "old", "new", "--json")
 
     differences = {
-        found["path"]: (found["a"], found["b"], found["decides"]) for found in done.json["differences"]
+        field["path"]: (field["a"], field["b"], field["decides"]) for field in done.json["differences"]
     }
     assert differences == {
         "$.server.flags.max-model-len": (4096, 8192, True),
         "$.server.flags.enforce-eager": (None, True, True),
         "$.server.version": ("0.11.0", "0.12.0", False),
     }
-    outcomes = {found["name"]: (found["a"], found["b"], found["change"]) for found in done.json["outcomes"]}
+    outcomes = {field["name"]: (field["a"], field["b"], field["change"]) for field in done.json["outcomes"]}
     assert outcomes["avg_latency_s"] == (3.75, 7.5, None)
     assert done.json["not_comparable"] == (
         "server.flags.enforce-eager (none -> true), server.flags.max-model-len (4096 -> 8192)"
@@ -210,7 +210,7 @@ def test_diff_rates_the_outcomes_of_one_setup(root: Path, setups: Command) -> No
 
     done = setups("diff", "old", "new", "--json")
 
-    changes = {found["name"]: found["change"] for found in done.json["outcomes"]}
+    changes = {field["name"]: field["change"] for field in done.json["outcomes"]}
     assert changes["avg_latency_s"] == pytest.approx(0.2)
     assert changes["caption.p50_s"] == pytest.approx(0.2)
     assert done.json["not_comparable"] is None
@@ -233,13 +233,13 @@ def test_diff_of_one_setup_started_twice_ends_with_0(root: Path, setups: Command
         "command_source": "given", "ready_s": 31.5, "started_at": "2026-01-01T00:00:00Z",
         "working_directory": "/srv/a",
     }  # fmt: skip
-    found = {
+    detected = {
         "command": "/usr/bin/python3 /usr/bin/vllm serve Qwen --port 9000 --max-model-len 4096", "port": 9000,
         "command_source": "process", "ready_s": 44.0, "started_at": "2026-02-01T00:00:00Z",
         "working_directory": "/srv/b",
     }  # fmt: skip
     record(root, slug="a", server=given, tagger={"base_url": "http://localhost:8000/v1"})
-    record(root, slug="b", server=found, tagger={"base_url": "http://localhost:9000/v1"})
+    record(root, slug="b", server=detected, tagger={"base_url": "http://localhost:9000/v1"})
 
     done = setups("diff", "a", "b")
 
@@ -326,7 +326,7 @@ def test_history_follows_one_setup_over_time(root: Path, setups: Command) -> Non
 
     done = setups("history", "on-02", "--json")
 
-    assert [one["slug"] for one in done.json] == ["on-01", "on-02", "on-03"]
+    assert [entry["slug"] for entry in done.json] == ["on-01", "on-02", "on-03"]
     lines = [line.split() for line in setups("history", "on-02").out.splitlines() if "2026-" in line]
     assert [(line[1], line[-1]) for line in lines] == [
         ("0.10.0", "on-01"),
@@ -479,7 +479,7 @@ def test_a_whole_registry_is_imported(root: Path, setups: Command) -> None:
 
     done = setups("import", "other", "--json")
 
-    assert [one["outcome"] for one in done.json] == ["imported"] * 3
+    assert [imported["outcome"] for imported in done.json] == ["imported"] * 3
     assert setups("validate").code == 0
     for path in [*other.glob("entries/*"), *other.glob("results/*")]:
         assert (root / path.relative_to(other)).read_bytes() == path.read_bytes()
@@ -505,7 +505,9 @@ def test_a_file_without_a_slug_for_a_name_is_named_after_its_model(root: Path, s
         ),
     ],
 )
-def test_what_is_no_entry_is_not_imported(root: Path, setups: Command, contents: str, reason: str) -> None:
+def test_a_file_that_is_not_an_entry_is_not_imported(
+    root: Path, setups: Command, contents: str, reason: str
+) -> None:
     source = root.parent / "in" / "entries" / "entry.json"
     source.parent.mkdir(parents=True)
     source.write_text(contents)

@@ -36,7 +36,7 @@ def test_what_is_given_is_collected(pytester: pytest.Pytester, root: Path, argum
 
 
 @pytest.mark.parametrize("arguments", [(), (".",)])
-def test_a_registry_that_is_not_given_is_left_alone(
+def test_a_registry_that_is_not_given_is_not_collected(
     pytester: pytest.Pytester, root: Path, arguments: tuple[str, ...]
 ) -> None:
     assert root.exists()

@@ -69,8 +69,8 @@ def test_what_was_announced_survives_a_hundred_kills_at_random_instants(root: Pa
     slugs = announced.read_text().split()
     assert len(slugs) > 10
     assert set(slugs) <= set(registry.slugs())
-    found = validate(registry, history=False).faults
-    assert [fault for fault in found if fault.check not in {"index", "named"}] == []
+    faults = validate(registry, history=False).faults
+    assert [fault for fault in faults if fault.check not in {"index", "named"}] == []
     assert remove_leftovers(registry) + sum(int(count) for count in cleaned.read_text().split()) > 0
     registry.rebuild_index()
     assert validate(registry, history=False).faults == []
@@ -148,7 +148,7 @@ def test_index_removes_what_a_recorder_killed_before_its_entry_left(root: Path) 
     assert record(root, exact=True).slug == SLUG
 
 
-def test_index_leaves_a_recording_alone_that_is_under_way(root: Path) -> None:
+def test_index_does_not_disturb_a_recording_in_progress(root: Path) -> None:
     paused, go_on = MAKE.Event(), MAKE.Event()
     process = start(recorders.pause_between_results_and_entry, root, paused, go_on)
     assert paused.wait(LONGEST)
@@ -180,7 +180,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @pytest.mark.skipif(not BOOT_ID.exists(), reason="only Linux has a boot id")
 @pytest.mark.parametrize("other", ["-0123abcd-0000-0000-0000-000000000000", ""], ids=["machine", "version"])
-def test_a_recording_on_another_machine_of_the_same_name_is_left_alone(root: Path, other: str) -> None:
+def test_index_does_not_disturb_another_machine_of_the_same_name(root: Path, other: str) -> None:
     start(recorders.die_between_results_and_entry, root).join(LONGEST)
     (name,) = leftovers(root)
     path = root / "results" / name
@@ -273,7 +273,7 @@ def test_a_slug_that_was_asked_for_is_never_given_twice(root: Path) -> None:
     assert contents(root) == before
 
 
-def test_an_entry_that_cannot_be_read_keeps_nobody_from_recording(root: Path) -> None:
+def test_an_entry_that_cannot_be_read_does_not_prevent_recording(root: Path) -> None:
     record(root)
     (root / "entries" / "broken.json").write_text("{")
 

@@ -71,7 +71,9 @@ def test_unknown_fields_survive() -> None:
         (b" " * (9 * 1024 * 1024), "more than the"),
     ],
 )
-def test_what_is_no_entry_is_refused_with_the_path_of_each_fault(data: bytes, message: str) -> None:
+def test_a_document_that_is_not_an_entry_is_refused_with_the_path_of_each_fault(
+    data: bytes, message: str
+) -> None:
     with pytest.raises(EntryError, match=message):
         Entry.from_json(data)
 
@@ -83,7 +85,7 @@ def changed(**parts: dict[str, Any]) -> str:
     return Entry.from_json(json.dumps(data).encode()).fingerprint()
 
 
-def test_the_fingerprint_follows_behaviour_alone() -> None:
+def test_only_behaviour_changes_the_fingerprint() -> None:
     same = changed()
     assert changed(server={"version": "0.33.0", "port": 1, "command": "other"}) == same
     assert changed(verification={"date_utc": "2026-01-01T00:00:00Z", "git_commit": "a" * 40}) == same

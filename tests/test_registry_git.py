@@ -46,8 +46,8 @@ def edit(root: Path) -> None:
 
 
 def unchanged_faults(setups: Command, root: Path) -> list[str]:
-    found: list[dict[str, Any]] = setups("validate", "--json", "--registry", str(root)).json["faults"]
-    return [fault["message"] for fault in found if fault["check"] == "unchanged"]
+    faults: list[dict[str, Any]] = setups("validate", "--json", "--registry", str(root)).json["faults"]
+    return [fault["message"] for fault in faults if fault["check"] == "unchanged"]
 
 
 def follow(fault: str) -> None:

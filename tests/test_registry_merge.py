@@ -143,7 +143,7 @@ def test_what_a_recording_leaves_behind_is_not_committed(git: Git, root: Path) -
     ]
 
 
-def test_files_for_git_that_were_changed_are_left_alone(root: Path) -> None:
+def test_changed_git_files_are_not_overwritten(root: Path) -> None:
     root.mkdir()
     (root / ".gitattributes").write_text("")
 

@@ -113,7 +113,7 @@ def test_an_entry_of_schema_1_0_written_by_hand_passes(pytester: pytest.Pytester
         ),
     ],
 )
-def test_a_fault_in_an_entry_is_told_with_its_field(
+def test_a_fault_in_an_entry_is_reported_with_its_field(
     pytester: pytest.Pytester, root: Path, change: Callable[[dict[str, Any]], object], fault: str
 ) -> None:
     edit(root, change)
@@ -138,7 +138,9 @@ def test_a_fault_in_an_entry_is_told_with_its_field(
     ],
     ids=["empty", "cut", "latin", "nan", "deep", "huge", "conflict"],
 )
-def test_what_is_no_entry_is_told(pytester: pytest.Pytester, root: Path, contents: bytes, fault: str) -> None:
+def test_a_file_that_is_not_an_entry_is_reported(
+    pytester: pytest.Pytester, root: Path, contents: bytes, fault: str
+) -> None:
     (root / "entries" / f"{SLUG}.json").write_bytes(contents)
 
     result = pytester.runpytest("registry/")
@@ -173,7 +175,7 @@ def test_a_folder_that_leads_out_of_the_registry_is_refused(pytester: pytest.Pyt
     result.stdout.fnmatch_lines([f"{ENTRY}: *results/{SLUG}.jsonl: its folder is a symbolic link: *"])
 
 
-def test_a_file_with_another_name_is_told(pytester: pytest.Pytester, root: Path) -> None:
+def test_a_file_whose_name_is_not_a_slug_is_reported(pytester: pytest.Pytester, root: Path) -> None:
     (root / "entries" / "My Setup.json").write_text(json.dumps(setup()))
 
     result = pytester.runpytest("registry/")
@@ -194,7 +196,7 @@ def test_a_file_with_another_name_is_told(pytester: pytest.Pytester, root: Path)
         (lambda rows: rows.append(7), "$.entries[[]1].slug: nothing has no readable entry"),
     ],
 )
-def test_an_index_that_disagrees_with_the_entries_is_told(
+def test_an_index_that_disagrees_with_the_entries_is_reported(
     pytester: pytest.Pytester, root: Path, change: Callable[[list[Any]], object], fault: str
 ) -> None:
     path = root / "index.json"
@@ -208,7 +210,7 @@ def test_an_index_that_disagrees_with_the_entries_is_told(
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
-def test_a_missing_index_is_told(pytester: pytest.Pytester, root: Path) -> None:
+def test_a_missing_index_is_reported(pytester: pytest.Pytester, root: Path) -> None:
     (root / "index.json").unlink()
 
     result = pytester.runpytest("registry")
@@ -234,7 +236,7 @@ def test_a_missing_index_is_told(pytester: pytest.Pytester, root: Path) -> None:
         ),
     ],
 )  # fmt: skip
-def test_results_that_are_not_those_of_the_entry_are_told(
+def test_results_that_do_not_match_the_entry_are_reported(
     pytester: pytest.Pytester, root: Path, contents: bytes | None, fault: str
 ) -> None:
     path = root / "results" / f"{SLUG}.jsonl"
@@ -249,7 +251,7 @@ def test_results_that_are_not_those_of_the_entry_are_told(
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
-def test_results_that_no_entry_names_are_told(pytester: pytest.Pytester, root: Path) -> None:
+def test_results_that_no_entry_names_are_reported(pytester: pytest.Pytester, root: Path) -> None:
     (root / "results" / "lost.jsonl").write_bytes(RESULTS)
 
     result = pytester.runpytest("registry/")
@@ -258,7 +260,7 @@ def test_results_that_no_entry_names_are_told(pytester: pytest.Pytester, root: P
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
-def test_an_edit_in_the_history_is_told_with_its_commit(
+def test_an_edit_in_the_history_is_reported_with_its_commit(
     pytester: pytest.Pytester, root: Path, git: Git
 ) -> None:
     added = git("rev-parse", "HEAD")
@@ -275,7 +277,7 @@ def test_an_edit_in_the_history_is_told_with_its_commit(
     result.assert_outcomes(failed=1, passed=9)
 
 
-def test_an_edit_that_was_put_back_is_none(pytester: pytest.Pytester, root: Path, git: Git) -> None:
+def test_an_edit_that_was_undone_is_not_reported(pytester: pytest.Pytester, root: Path, git: Git) -> None:
     whole = (root / "entries" / f"{SLUG}.json").read_bytes()
     edit(root, lambda entry: entry.update(notes="nicer"))
     commit(git, "touch up")
@@ -285,7 +287,7 @@ def test_an_edit_that_was_put_back_is_none(pytester: pytest.Pytester, root: Path
     assert pytester.runpytest("registry/").ret == pytest.ExitCode.OK
 
 
-def test_an_edit_that_is_not_committed_is_told(pytester: pytest.Pytester, root: Path, git: Git) -> None:
+def test_an_edit_that_is_not_committed_is_reported(pytester: pytest.Pytester, root: Path, git: Git) -> None:
     git("status")
     edit(root, lambda entry: entry.update(notes="nicer"))
 
@@ -295,7 +297,7 @@ def test_an_edit_that_is_not_committed_is_told(pytester: pytest.Pytester, root: 
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
-def test_an_edit_hidden_in_a_merge_is_told(pytester: pytest.Pytester, root: Path, git: Git) -> None:
+def test_an_edit_hidden_in_a_merge_is_reported(pytester: pytest.Pytester, root: Path, git: Git) -> None:
     git("checkout", "--quiet", "-b", "side")
     record(root, slug="other")
     commit(git, "on the side")
@@ -309,7 +311,7 @@ def test_an_edit_hidden_in_a_merge_is_told(pytester: pytest.Pytester, root: Path
     result.stdout.fnmatch_lines([f"{ENTRY}: edited in {merged[:12]}*"])
 
 
-def test_a_renamed_entry_is_told(pytester: pytest.Pytester, git: Git) -> None:
+def test_a_renamed_entry_is_reported(pytester: pytest.Pytester, git: Git) -> None:
     git("mv", ENTRY, "registry/entries/better.json")
     renamed = commit(git, "rename")
 
@@ -321,7 +323,7 @@ def test_a_renamed_entry_is_told(pytester: pytest.Pytester, git: Git) -> None:
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
-def test_a_deleted_entry_is_told(pytester: pytest.Pytester, root: Path, git: Git) -> None:
+def test_a_deleted_entry_is_reported(pytester: pytest.Pytester, root: Path, git: Git) -> None:
     added = git("rev-parse", "HEAD")
     git("rm", "--quiet", ENTRY, f"registry/results/{SLUG}.jsonl")
     Registry(root).rebuild_index()
@@ -329,8 +331,8 @@ def test_a_deleted_entry_is_told(pytester: pytest.Pytester, root: Path, git: Git
 
     result = pytester.runpytest("registry/")
 
-    told = f"deleted in {deleted[:12]}; put it back: git checkout {added[:12]} -- {ENTRY}"
-    result.stdout.fnmatch_lines([f"registry/index.json: entries/{SLUG}.json: {told}"])
+    message = f"deleted in {deleted[:12]}; put it back: git checkout {added[:12]} -- {ENTRY}"
+    result.stdout.fnmatch_lines([f"registry/index.json: entries/{SLUG}.json: {message}"])
     result.assert_outcomes(failed=1, passed=1)
 
 
@@ -365,7 +367,7 @@ def test_a_shallow_clone_is_skipped_with_the_reason(pytester: pytest.Pytester, g
 
 
 @pytest.mark.parametrize("arguments", [("-p", "xdist", "-n2"), ("-p", "no:xdist")])
-def test_a_session_over_several_processes_finds_the_same(
+def test_a_session_over_several_processes_reports_the_same(
     pytester: pytest.Pytester, root: Path, arguments: tuple[str, ...]
 ) -> None:
     edit(root, lambda entry: entry.pop("tagger"))
