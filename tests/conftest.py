@@ -16,23 +16,12 @@ from PIL import Image, ImageDraw
 import pytest_setups.plugin.activation
 import pytest_setups.report.html_reporter  # noqa: F401
 from pytest_setups import cli
-from pytest_setups.plugin.option_values import server_named
 from tests.servers.scripted import Scripted, serve
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 COLOURS = {"boats": "navy", "cat": "orange", "rocket": "crimson"}
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Share the whole of the tests, some hundred real sessions, among the processors."""
-    if hasattr(config, "workerinput") or server_named(config):
-        return
-    whole = config.args_source is not pytest.Config.ArgsSource.ARGS
-    if whole and config.getoption("numprocesses", 0) is None and not config.option.usepdb:
-        config.option.numprocesses = os.cpu_count()
 
 
 @pytest.fixture(autouse=True)
