@@ -1,4 +1,4 @@
-"""How like two answers are, from 0 to 1."""
+"""The similarity of two answers, from 0 to 1."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-# Scripts that put no spaces between words (Han, kana, Hangul, Thai) are compared letter by letter.
+# Scripts that put no spaces between words (Han, kana, Hangul, Thai) are compared character by character.
 _UNSPACED: Final = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _WORD: Final = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 
 
 def keyword_overlap(before: Iterable[str], after: Iterable[str]) -> float:
-    """The Jaccard index of two sets of keywords, whatever their case: common ones over all of them."""
+    """The Jaccard index of two sets of keywords, ignoring case: common keywords over all of them."""
     old, new = ({word.casefold().strip() for word in words} for words in (before, after))
     return len(old & new) / len(old | new) if old | new else 1.0
 
 
 def word_similarity(before: str, after: str) -> float:
-    """The share of words that two texts have in common, in the same order, whatever their case.
+    """The share of words that two texts have in common, in the same order, ignoring case.
 
-    Twice the longest common subsequence over the words of both: the normalised Indel similarity.
+    Twice the longest common subsequence divided by the number of words in both: the normalised Indel
+    similarity.
     """
     return Indel.normalized_similarity(_words(before), _words(after))
 
