@@ -20,8 +20,8 @@ import httpx
 from pytest_setups.api.client import Client
 from pytest_setups.registry.entry import Stage
 from pytest_setups.serving.processes.server_process import free_port
-from pytest_setups.tagging.images import Prepared, Sample, encode
-from pytest_setups.tagging.prefetch import Ahead, InOrder
+from pytest_setups.tagging.images import PreparedImage, Sample, encode
+from pytest_setups.tagging.prefetch import PrefetchedOutcomes, SequentialOutcomes
 from pytest_setups.tagging.prompts import load_prompts
 from pytest_setups.tagging.request import Request
 from pytest_setups.tagging.served_tagger import ServedTagger
@@ -57,9 +57,9 @@ def request() -> Request:
     return Request(dict.fromkeys(Stage, "model"), load_prompts("default"), parameters)
 
 
-def picture() -> Prepared:
+def picture() -> PreparedImage:
     """A picture of 300 KiB."""
-    return Prepared(base64.b64encode(os.urandom(PICTURE_BYTES)), 1024, 768, "")
+    return PreparedImage(base64.b64encode(os.urandom(PICTURE_BYTES)), 1024, 768, "")
 
 
 def cpu_per_request() -> None:
@@ -109,13 +109,17 @@ def wall_time(folder: Path) -> None:
             client = Client(base_url=url, api_key=None, timeout_s=30, connections=at_once)
             tagger = ServedTagger(client, request(), max_edge=1024, at_once=at_once)
             plan = {sample: tuple(Stage) for sample in samples}
-            asker = InOrder(tagger) if at_once == 1 else Ahead(tagger, plan, at_once, client.abort)
+            source = (
+                SequentialOutcomes(tagger)
+                if at_once == 1
+                else PrefetchedOutcomes(tagger, plan, at_once, client.abort)
+            )
             start = time.perf_counter()
             for sample in samples:
                 for stage in Stage:
-                    asker.take(sample, stage)
+                    source.take(sample, stage)
             seconds = time.perf_counter() - start
-            asker.close()
+            source.close()
             client.close()
             ideal = -(-IMAGES // at_once) * len(Stage) * ANSWER_S
             print(f"N={at_once}: {seconds:.2f} s, ideal {ideal:.2f} s, {seconds / ideal:.2f} times it")

@@ -29,7 +29,7 @@ from pytest_setups.run.evidence import measurement_of
 from pytest_setups.serving.processes.server_process import free_port
 from pytest_setups.serving.server import wait_until_ready
 from pytest_setups.tagging.images import Sample, find_samples
-from pytest_setups.tagging.prefetch import InOrder
+from pytest_setups.tagging.prefetch import SequentialOutcomes
 from pytest_setups.tagging.prompts import load_prompts
 from pytest_setups.tagging.request import Request, readiness_request
 from pytest_setups.tagging.served_tagger import ServedTagger
@@ -60,10 +60,10 @@ def measured_run() -> Run:
             request = Request(
                 dict.fromkeys(Stage, demo.SERVED_MODEL_NAME), load_prompts("default"), parameters
             )
-            queue = InOrder(ServedTagger(client, request, max_edge=1024))
+            source = SequentialOutcomes(ServedTagger(client, request, max_edge=1024))
             images = find_samples([demo.sample_images()])
             return [
-                measurement_of(check_outcome(queue.take(Sample(image.name, image.path, nth), stage)))
+                measurement_of(check_outcome(source.take(Sample(image.name, image.path, nth), stage)))
                 for nth in range(1, SAMPLES + 1)
                 for image in images
                 for stage in Stage

@@ -40,7 +40,7 @@ def results(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def workplace(result: pytest.RunResult) -> Path:
+def tagger_folder(result: pytest.RunResult) -> Path:
     """The folder of the command's output and log, as the terminal names it."""
     (line,) = [line for line in result.outlines if line.startswith("tagger: the command took")]
     return Path(line.partition("; log: ")[2]).parent
@@ -178,16 +178,19 @@ FAULTS = {
     "one": (1, "tagger: caption_error: HTTP 500 from the server; no-meta: metadata skipped"),
     "exit": (
         10,
-        "the tagger's command: exit status 1\nthe tagger's output: it wrote no {output}\nits last lines:\n3 ",
+        "the tagger's command: exit status 1\nthe tagger's output: {output} was not written\nits last lines:",
     ),
     "die": (
         4,
-        "no record of rocket.jpg in the tagger's output; the command: exit status 1; it said last: Runtime",
+        "no record of rocket.jpg in the tagger's output; the command: exit status 1; its last line: Runtime",
     ),
-    "nothing": (10, "the tagger's output: it wrote no {output}"),
+    "nothing": (10, "the tagger's output: {output} was not written"),
     "garbage": (10, "the tagger's output: line 1 is not JSON: '<html>502 Bad Gateway</html>'"),
-    "twice": (3, "the tagger's output: 2 records of this picture: lines 1 and 4"),
-    "stranger": (1, "the tagger's output: line 4 names a picture that was not given: 'somebody-else.jpg'"),
+    "twice": (3, "the tagger's output: 2 records of this image: lines 1 and 4"),
+    "stranger": (
+        1,
+        "the tagger's output: line 4 names an image that is not in {images}: 'somebody-else.jpg'",
+    ),
     "huge": (1, "the tagger's output: line 4 is longer than 1 MiB"),
     "late-exit": (1, "the tagger's command: exit status 3"),
 }
@@ -211,7 +214,7 @@ def test_a_tagger_that_hangs_is_ended_with_all_it_started(run: Run) -> None:
     result = run(*tagger(fault="sleep"), "--setup-tagger-timeout", "1", "-k", "tagger or boats")
     result.assert_outcomes(failed=4, deselected=8)
     result.stdout.fnmatch_lines(["the tagger's command: not done within 1 s", "hanging"])
-    assert not alive(int((workplace(result) / "pids").read_text()))
+    assert not alive(int((tagger_folder(result) / "pids").read_text()))
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "two workers"])
@@ -283,7 +286,7 @@ def test_a_partial_run_is_not_recorded(run: Run, project: pytest.Pytester) -> No
 def test_output_is_shown_live_and_kept_without_secrets(run: Run, project: pytest.Pytester) -> None:
     shown = run(*tagger(fault="exit"), "-s", "--record-failed")
     shown.stdout.fnmatch_lines(["3 pictures, api_key=[[]hidden]", "model 'x' is not there", "*= FAILURES =*"])
-    log = workplace(shown) / "log.txt"
+    log = tagger_folder(shown) / "log.txt"
     assert log.read_text() == "3 pictures, api_key=[hidden]\nmodel 'x' is not there\n"
     written = [path.read_text() for path in (project.path / "registry").rglob("*.json*")]
     assert written
@@ -307,7 +310,7 @@ def test_the_api_key_stays_out_of_everything(
     monkeypatch.setenv("MY_KEY", "plainly-a-key")
     result = run(*tagger(f"{PICTURES} leak"), "--record-failed", "-s", "--setup-api-key-env", "MY_KEY")
     result.stdout.fnmatch_lines(["tagger: caption_error: the key [[]hidden] was refused"])
-    written = [*(project.path / "registry").rglob("*.json*"), *workplace(result).glob("log.txt")]
+    written = [*(project.path / "registry").rglob("*.json*"), *tagger_folder(result).glob("log.txt")]
     texts = [path.read_text() for path in written]
     assert len(texts) == 4
     assert not any("plainly-a-key" in text for text in [*texts, result.stdout.str()])

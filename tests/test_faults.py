@@ -158,7 +158,7 @@ def test_an_unreadable_image_fails_its_own_tests_and_the_others_go_on(
     result.stdout.fnmatch_lines(
         [
             "image: cat.jpg is not an image that Pillow can read",
-            "*not-asked: not asked: it is given the caption*",
+            "*not-asked: skipped: no caption*",
         ]
     )
     (entry,) = entries(project.path).values()

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pytest_setups.tagging.images import ImageError, Prepared, control_pictures, find_samples, prepare
+from pytest_setups.tagging.images import ImageError, PreparedImage, control_pictures, find_samples, prepare
 
 SAMPLES = Path(__file__).parent.parent / "sample_images"
 
 
-def decoded(prepared: Prepared) -> Image.Image:
+def decoded(prepared: PreparedImage) -> Image.Image:
     image = Image.open(io.BytesIO(base64.b64decode(prepared.base64)))
     image.load()
     return image

@@ -31,7 +31,7 @@ def read(
 def record(folder: Path, **changed: object) -> Record:
     records = read(folder, GOOD | changed)
     assert records.faults == []
-    assert records.spoilt == {}
+    assert records.rejected == {}
     return records.by_name["boat.jpg"]
 
 
@@ -39,7 +39,7 @@ def test_what_the_personal_tagger_wrote() -> None:
     path = Path(__file__).parent / "answers/personal-tagger.jsonl"
     names = [Path(json.loads(line)["image"]).name for line in path.read_text().splitlines()]
     records = read_records(path, names)
-    assert (records.faults, records.spoilt) == ([], {})
+    assert (records.faults, records.rejected) == ([], {})
     assert sorted(records.by_name) == sorted(names)
     assert all(not found.faults and found.seconds for found in records.by_name.values())
     assert records.by_name["nagasaki-boats.jpg"].keywords.words[:3] == ("boat", "river", "nagasaki")
@@ -76,7 +76,9 @@ def test_an_image_is_a_name_or_a_path(tmp_path: Path, image: str, names: list[st
 
 def test_a_name_that_two_pictures_have(tmp_path: Path) -> None:
     records = read(tmp_path, GOOD, names=("a/boat.jpg", "b/boat.jpg"))
-    assert records.faults == ["line 1 names 'boat.jpg', which is one of a/boat.jpg, b/boat.jpg"]
+    assert records.faults == [
+        "line 1 names 'boat.jpg', which may be a/boat.jpg or b/boat.jpg: write the path"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -110,31 +112,34 @@ def test_notes_of_a_failed_stage_are_its_reason(
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "expected"),
     [
-        ({"caption": 5}, "line 1 has a 'caption' that is no text: 5"),
-        ({"description": ["a"]}, "line 1 has a 'description' that is no text: [\"a\"]"),
+        ({"caption": 5}, "line 1: 'caption' must be a string, got 5"),
+        ({"description": ["a"]}, "line 1: 'description' must be a string, got [\"a\"]"),
         (
             {"keywords": "boat, river"},
-            "line 1 has 'keywords' that are no list of texts or of {keyword, score}: ",
+            "line 1: 'keywords' must be a list of strings or of objects {keyword, score}, got ",
         ),
-        ({"keywords": [1]}, "line 1 has 'keywords' that are no list of texts or of {keyword, score}: [1]"),
+        (
+            {"keywords": [1]},
+            "line 1: 'keywords' must be a list of strings or of objects {keyword, score}, got [1]",
+        ),
         (
             {"duration_seconds": "3 s"},
-            "line 1 has a 'duration_seconds' that is no number of seconds: \"3 s\"",
+            "line 1: 'duration_seconds' must be a number of seconds, got \"3 s\"",
         ),
-        ({"duration_seconds": -1}, "line 1 has a 'duration_seconds' that is no number of seconds: -1"),
-        ({"duration_seconds": True}, "line 1 has a 'duration_seconds' that is no number of seconds: true"),
+        ({"duration_seconds": -1}, "line 1: 'duration_seconds' must be a number of seconds, got -1"),
+        ({"duration_seconds": True}, "line 1: 'duration_seconds' must be a number of seconds, got true"),
     ],
 )
-def test_a_malformed_record_spoils_its_picture(tmp_path: Path, changed: dict[str, Any], said: str) -> None:
+def test_a_malformed_record_is_rejected(tmp_path: Path, changed: dict[str, Any], expected: str) -> None:
     records = read(tmp_path, GOOD | changed)
     assert records.by_name == {}
-    assert records.spoilt["boat.jpg"].startswith(said)
+    assert records.rejected["boat.jpg"].startswith(expected)
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "expected"),
     [
         ("{'image': 'boat.jpg'}", "line 2 is not JSON: \"{'image': 'boat.jpg'}\""),
         (b"\xff\xfe{}", "line 2 is not JSON: "),
@@ -143,23 +148,23 @@ def test_a_malformed_record_spoils_its_picture(tmp_path: Path, changed: dict[str
         ("[]", "line 2 is not a JSON object"),
         ('{"caption": "A boat."}', "line 2 has no 'image' with a name or path"),
         ('{"image": 7}', "line 2 has no 'image' with a name or path"),
-        ('{"image": "\\u001b[31mcat.jpg"}', "line 2 names a picture that was not given: 'cat.jpg'"),
+        ('{"image": "\\u001b[31mcat.jpg"}', "line 2 names an image that is not in {images}: 'cat.jpg'"),
         ('{"image": "' + "x" * 2_000_000 + '"}', "line 2 is longer than 1 MiB"),
     ],
 )
 def test_a_line_that_is_no_record_is_told_and_the_others_are_read(
-    tmp_path: Path, line: str | bytes, said: str
+    tmp_path: Path, line: str | bytes, expected: str
 ) -> None:
     records = read(tmp_path, GOOD | {"image": "dog.jpg"}, line, "", GOOD, names=("boat.jpg", "dog.jpg"))
     (fault,) = records.faults
-    assert fault.startswith(said)
+    assert fault.startswith(expected)
     assert list(records.by_name) == ["dog.jpg", "boat.jpg"]
 
 
 def test_two_records_of_one_picture_count_neither(tmp_path: Path) -> None:
     records = read(tmp_path, GOOD, GOOD)
     assert records.by_name == {}
-    assert records.spoilt == {"boat.jpg": "2 records of this picture: lines 1 and 2"}
+    assert records.rejected == {"boat.jpg": "2 records of this image: lines 1 and 2"}
 
 
 def test_many_faults_are_counted_and_not_all_told(tmp_path: Path) -> None:
@@ -173,13 +178,13 @@ def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "it wrote no {output}"), (b"\n\n", "its {output} holds no records")]
+    ("content", "expected"), [(None, "{output} was not written"), (b"\n\n", "{output} contains no records")]
 )
-def test_no_output(tmp_path: Path, content: bytes | None, said: str) -> None:
+def test_no_output(tmp_path: Path, content: bytes | None, expected: str) -> None:
     path = tmp_path / "output.jsonl"
     if content is not None:
         path.write_bytes(content)
-    assert read_records(path, ["boat.jpg"]).faults == [said]
+    assert read_records(path, ["boat.jpg"]).faults == [expected]
 
 
 def test_a_short_key_tears_no_record_apart(tmp_path: Path) -> None:
@@ -195,8 +200,8 @@ def test_a_short_key_tears_no_record_apart(tmp_path: Path) -> None:
 
 
 def test_extra_fields_are_kept_printable_bounded_and_without_secrets(tmp_path: Path) -> None:
-    said = {"backend": "vllm", "\u001b[31mraw": {"log": "a\u0000b", "api": "api_key=abc123"}}
-    line = json.dumps(GOOD | said).replace('"vllm"', '"vllm", "score": 1e400')
+    expected = {"backend": "vllm", "\u001b[31mraw": {"log": "a\u0000b", "api": "api_key=abc123"}}
+    line = json.dumps(GOOD | expected).replace('"vllm"', '"vllm", "score": 1e400')
     kept = read(tmp_path, line).by_name["boat.jpg"].extra
     assert kept == {"backend": "vllm", "score": None, "raw": {"log": "ab", "api": "api_key=[hidden]"}}
     assert record(tmp_path, big=["x" * 100] * 500).extra == {"not_kept": "52009 characters of big"}

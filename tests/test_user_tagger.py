@@ -147,12 +147,12 @@ WRONG = {
     "raise ValueError('no GPU, api_key=abc123')": (
         "tagger: ValueError: no GPU, api_key=[[]hidden] (conftest.py:3 in tag)"
     ),
-    "return None": "tagger: tag() returned NoneType: a Tagging or a mapping with caption, keywords, *",
+    "return None": "tagger: tag() returned NoneType: expected a Tagging or a mapping with caption, *",
     "return {'caption': 5, 'keywords': 'a, b, c', 'description': 'd'}": (
-        "tagger: the caption of tag() is int: a text is expected"
+        "tagger: the caption of tag() is int: expected a string"
     ),
     "return {'caption': 'A boat.', 'keywords': [1], 'description': 'd'}": (
-        "tagger: the keywords of tag() is list: a list of texts is expected"
+        "tagger: the keywords of tag() is list: expected a list of strings"
     ),
     "return {'caption': '!!!!!!', 'keywords': [], 'description': ''}": (
         "one-token: one token repeated: '!!!!!!'"
@@ -175,7 +175,7 @@ def test_what_goes_wrong_in_a_tagger_fails_its_tests(run: Run, project: pytest.P
     [
         (
             "return object()",
-            "*object is no tagger: it needs tag(image), or caption(image), keywords(image) and desc*",
+            "*object is not a tagger: it needs tag(image), or caption(image), keywords(image) and desc*",
         ),
         (
             "return [][0]",

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, JsonValue, PlainValidator
 from pytest_setups.registry.entry import Entry
 from pytest_setups.registry.store import RegistryError, check_slug
 from pytest_setups.regression.bounds import Bound, parse_bound
-from pytest_setups.tagging.command_template import Template
+from pytest_setups.tagging.command_template import CommandTemplate
 from pytest_setups.tagging.prompts import PromptError, Prompts, load_prompts
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def _prompts(value: object) -> Prompts:
         raise ValueError(str(error)) from None
 
 
-def _template(value: object) -> Template:
-    return value if isinstance(value, Template) else Template.parse(str(value))
+def _template(value: object) -> CommandTemplate:
+    return value if isinstance(value, CommandTemplate) else CommandTemplate.parse(str(value))
 
 
 def _bounds(value: Iterable[str]) -> tuple[Bound, ...]:
@@ -109,7 +109,7 @@ ExtraBody = Annotated[
     dict[str, JsonValue], BeforeValidator(_json_object), AfterValidator(_without_reserved_fields)
 ]
 PromptProfile = Annotated[Prompts, PlainValidator(_prompts)]
-TaggerCommand = Annotated[Template, PlainValidator(_template)]
+TaggerCommand = Annotated[CommandTemplate, PlainValidator(_template)]
 Bounds = Annotated[tuple[Bound, ...], PlainValidator(_bounds)]
 EntryFields = Annotated[tuple[str, ...], PlainValidator(_entry_fields)]
 Slug = Annotated[str, AfterValidator(_slug)]

@@ -109,13 +109,14 @@ def _tagger_evidence(connection: Connection) -> TaggerEvidence:
     if connection.fault is not None:
         return TaggerEvidence(passed=False, reason=connection.fault)
     tagger = connection.command_tagger
-    reason = tagger.fault()
+    run = tagger.run()
+    reason = run.fault()
     return TaggerEvidence(
         passed=reason is None,
         reason=reason,
-        command=tagger.job.line,
-        seconds=tagger.run()[0].seconds,
-        log=str(tagger.job.workplace.log),
+        command=tagger.job.command_line,
+        seconds=run.program.seconds,
+        log=str(tagger.job.folder.log),
     )
 
 

@@ -11,7 +11,7 @@ from pytest_setups.redaction import one_line, redact
 from pytest_setups.registry.entry import Entry
 from pytest_setups.registry.store import RegistryError
 from pytest_setups.tagging.outputs import Failure
-from pytest_setups.tagging.python_tagger import told
+from pytest_setups.tagging.python_tagger import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,7 +54,7 @@ def find_tagger(config: pytest.Config, settings: Settings) -> object | None:
     try:
         tagger: object | None = config.hook.pytest_setups_tagger(config=config, settings=settings)
     except Exception as error:
-        message = f"pytest_setups_tagger: {told(error)}"
+        message = f"pytest_setups_tagger: {describe_error(error)}"
         raise SettingsError(message) from None
     return tagger
 
@@ -98,7 +98,7 @@ def modified(config: pytest.Config, entry: Entry) -> Entry:
         try:
             returned = _first(implementation.call(config=config, entry=entry.model_copy(deep=True)))
         except Exception as error:
-            message = f"{where}: {told(error)}"
+            message = f"{where}: {describe_error(error)}"
             raise ModifiedEntryError(message) from None
         if returned is not None:
             entry = _checked(where, entry, returned)
@@ -109,7 +109,7 @@ def _reasons(implementation: HookImplementation, outcome: Outcome) -> Iterator[s
     try:
         reason = _first(implementation.call(stage=outcome.stage, output=outcome.output, image=outcome.sample))
     except Exception as error:
-        yield told(error)
+        yield describe_error(error)
         return
     if isinstance(reason, str):
         yield one_line(redact(reason)) or "(no reason given)"

@@ -17,12 +17,12 @@ from pytest_setups.tagging.images import control_pictures
 if TYPE_CHECKING:
     from pytest_setups.api.client import Client
     from pytest_setups.api.reply import Reply
-    from pytest_setups.tagging.images import Prepared
+    from pytest_setups.tagging.images import PreparedImage
     from pytest_setups.tagging.request import Request
 
 
 @dataclass(frozen=True, slots=True)
-class Vision:
+class VisionProof:
     """What was seen: the answers without a picture, to the disc and to the square; prompt tokens of each."""
 
     seen: bool
@@ -31,7 +31,7 @@ class Vision:
     prompt_tokens: dict[str, int | None]
 
 
-def prove_vision(client: Client, request: Request) -> Vision:
+def prove_vision(client: Client, request: Request) -> VisionProof:
     """Ask the caption prompt at temperature 0, where one is sent, without a picture and for two that differ.
 
     Raises:
@@ -44,10 +44,10 @@ def prove_vision(client: Client, request: Request) -> Vision:
     without, first, second = replies.values()
     reason = _blind(without, first, second)
     answers = {name: one_line(reply.text, 500) for name, reply in replies.items()}
-    return Vision(seen=reason is None, reason=reason, answers=answers, prompt_tokens=tokens)
+    return VisionProof(seen=reason is None, reason=reason, answers=answers, prompt_tokens=tokens)
 
 
-def _ask(client: Client, request: Request, picture: Prepared | None) -> Reply:
+def _ask(client: Client, request: Request, picture: PreparedImage | None) -> Reply:
     prompt = request.prompts.of(Stage.CAPTION)
     certain = {"temperature": 0.0} if request.parameters.get("temperature") is not None else {}
     return client.chat(request.body(Stage.CAPTION, prompt, picture, **certain), stream=request.stream)

@@ -19,9 +19,9 @@ from pytest_setups.serving.facts import ServerFacts, gather_facts
 from pytest_setups.serving.processes.batch_program import ProgramResult
 from pytest_setups.serving.processes.server_process import LaunchError
 from pytest_setups.serving.server import Server, query_server, wait_until_ready, warm_up
-from pytest_setups.tagging.command_tagger import ExternalTagger, Workplace
+from pytest_setups.tagging.command_tagger import CommandTagger, TaggerFolder
 from pytest_setups.tagging.images import ImageError, control_pictures, file_sha256
-from pytest_setups.tagging.prefetch import Ahead, InOrder
+from pytest_setups.tagging.prefetch import PrefetchedOutcomes, SequentialOutcomes
 from pytest_setups.tagging.request import Request, readiness_request
 from pytest_setups.tagging.served_tagger import ServedTagger
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from pytest_setups.registry.entry import CommandSource
     from pytest_setups.run.host import Announcer, Host
     from pytest_setups.serving.launch import LaunchedServer
-    from pytest_setups.tagging.command_template import Template
+    from pytest_setups.tagging.command_template import CommandTemplate
     from pytest_setups.tagging.images import Sample
-    from pytest_setups.tagging.prefetch import Asker
-    from pytest_setups.tagging.python_tagger import OwnImages, OwnStages
+    from pytest_setups.tagging.prefetch import OutcomeSource
+    from pytest_setups.tagging.python_tagger import PythonTagger
     from pytest_setups.tagging.tagger import Tagger
 
 
@@ -78,8 +78,8 @@ class Connection:
         self._launched: LaunchedServer | None = None
         self._hashes: dict[str, str | None] = {}
         self._open = ExitStack()
-        self._outcomes: Asker | None = None
-        self._program_result: tuple[Workplace, ProgramResult] | None = None
+        self._outcomes: OutcomeSource | None = None
+        self._program_result: tuple[TaggerFolder, ProgramResult] | None = None
 
     def connect(self, announcer: Announcer) -> None:
         """Start the server if wanted, wait for it, choose a model for each stage, and warm it up.
@@ -165,7 +165,7 @@ class Connection:
         if not self.settings.redact_paths:
             return Redactor(secrets)
         folder = self._tagger_folder()
-        files = {f"{{{name}}}": path for name, path in folder.values().items()} if folder else {}
+        files = {f"{{{name}}}": path for name, path in folder.placeholders().items()} if folder else {}
         return Redactor(secrets, {**self._host.private_places, **files})
 
     @cached_property
@@ -206,8 +206,8 @@ class Connection:
             model_path=settings.model_path,
         )
 
-    def outcomes(self, plan: Callable[[], Mapping[Sample, Sequence[Stage]]]) -> Asker:
-        """Who asks; made at the first call.
+    def outcomes(self, plan: Callable[[], Mapping[Sample, Sequence[Stage]]]) -> OutcomeSource:
+        """The source of the outcomes, made at the first call.
 
         ``plan`` lists the images and stages that this process will take. It is called once: it looks at
         every test of the session, and doing that in each test would be quadratic.
@@ -218,21 +218,21 @@ class Connection:
         return self._outcomes
 
     @cached_property
-    def command_tagger(self) -> ExternalTagger:
+    def command_tagger(self) -> CommandTagger:
         """The tagger of ``--setup-tagger-command``; needs the option and a server that answered."""
         command = self.settings.tagger_command
         if command is None:
             message = "no --setup-tagger-command was given"
             raise LookupError(message)
         if self._program_result is not None:
-            workplace, result = self._program_result
-            return self._command_tagger(command, workplace, result)
-        workplace = Workplace(self._host.make_folder())
-        self._open.callback(workplace.tidy)
-        return self._command_tagger(command, workplace, None)
+            folder, result = self._program_result
+            return self._command_tagger(command, folder, result)
+        folder = TaggerFolder(self._host.make_folder())
+        self._open.callback(folder.remove_images)
+        return self._command_tagger(command, folder, None)
 
     @cached_property
-    def python_tagger(self) -> OwnStages | OwnImages | None:
+    def python_tagger(self) -> PythonTagger | None:
         """The user's own Python tagger, None without one; needs a server that answered."""
         return taggers.python_tagger(self.settings, self.connected_server(), self._host)
 
@@ -248,7 +248,7 @@ class Connection:
             return self.settings.tagger_command.text
         if self.server is None or self.python_tagger is None:
             return None
-        return type(self.python_tagger.own).__qualname__
+        return type(self.python_tagger.user_tagger).__qualname__
 
     def close(self) -> None:
         """Stop asking, and stop the server if this run started it."""
@@ -259,7 +259,7 @@ class Connection:
         server, program = self.server, None
         if self.fault is None and self.settings.tagger_command is not None:
             tagger = self.command_tagger
-            program = {"folder": str(tagger.job.workplace.folder), "result": tagger.ended()}
+            program = {"folder": str(tagger.job.folder.path), "result": asdict(tagger.run().program)}
         return json.dumps(
             {
                 "base_url": self._base_url,
@@ -280,7 +280,7 @@ class Connection:
             self._state = Connected(server)
         if known["program"]:
             folder, result = Path(known["program"]["folder"]), ProgramResult(**known["program"]["result"])
-            self._program_result = Workplace(folder), result
+            self._program_result = TaggerFolder(folder), result
 
     def _wait_for_server(self, announcer: Announcer) -> None:
         settings = self.settings
@@ -302,12 +302,12 @@ class Connection:
         body = request.body(Stage.CAPTION, prompt, control_pictures()[0])
         warm_up(self.client, body, self.settings.warmup, stream=request.stream)
 
-    def _make_outcomes(self, plan: Mapping[Sample, Sequence[Stage]]) -> Asker:
+    def _make_outcomes(self, plan: Mapping[Sample, Sequence[Stage]]) -> OutcomeSource:
         at_once, tagger = self.settings.concurrency, self._tagger()
         # A tagger command has tagged every picture before its first output is taken.
         if at_once == 1 or not plan or self.settings.tagger_command is not None:
-            return InOrder(tagger)
-        return Ahead(tagger, plan, at_once, self.client.abort)
+            return SequentialOutcomes(tagger)
+        return PrefetchedOutcomes(tagger, plan, at_once, self.client.abort)
 
     def _tagger(self) -> Tagger:
         settings = self.settings
@@ -320,15 +320,15 @@ class Connection:
         )
 
     def _command_tagger(
-        self, command: Template, workplace: Workplace, result: ProgramResult | None
-    ) -> ExternalTagger:
-        job = taggers.tagger_job(command, self.settings, self.connected_server(), workplace, self._host)
-        return ExternalTagger(job, list(self.samples.values()), result)
+        self, command: CommandTemplate, folder: TaggerFolder, result: ProgramResult | None
+    ) -> CommandTagger:
+        job = taggers.tagger_job(command, self.settings, self.connected_server(), folder, self._host)
+        return CommandTagger(job, list(self.samples.values()), result)
 
-    def _tagger_folder(self) -> Workplace | None:
+    def _tagger_folder(self) -> TaggerFolder | None:
         """The folder of the tagger program, None where it has none yet."""
-        tagger: ExternalTagger | None = self.__dict__.get("command_tagger")
-        return tagger.job.workplace if tagger else None
+        tagger: CommandTagger | None = self.__dict__.get("command_tagger")
+        return tagger.job.folder if tagger else None
 
 
 def _server_of(document: dict[str, Any]) -> Server:

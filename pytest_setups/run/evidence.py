@@ -11,7 +11,7 @@ from pytest_setups.registry.field_redaction import TextKind
 from pytest_setups.registry.measurement import FailedCheck, Line, Measurement
 
 if TYPE_CHECKING:
-    from pytest_setups.proofs.vision import Vision
+    from pytest_setups.proofs.vision import VisionProof
     from pytest_setups.tagging.outputs import Outcome
 
 
@@ -44,7 +44,7 @@ class VisionEvidence(Line):
     prompt_tokens: dict[str, int | None] = Field(default_factory=dict)
 
     @classmethod
-    def of(cls, vision: Vision) -> Self:
+    def of(cls, vision: VisionProof) -> Self:
         """The evidence of a proof."""
         return cls(
             seen=vision.seen, reason=vision.reason, answers=vision.answers, prompt_tokens=vision.prompt_tokens

@@ -4,34 +4,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_setups.tagging.command_tagger import Job
-from pytest_setups.tagging.python_tagger import own_tagger
+from pytest_setups.tagging.command_tagger import TaggerJob
+from pytest_setups.tagging.python_tagger import wrap_python_tagger
 
 if TYPE_CHECKING:
     from pytest_setups.config.settings import Settings
     from pytest_setups.run.host import Host
     from pytest_setups.serving.server import Server
-    from pytest_setups.tagging.command_tagger import Workplace
-    from pytest_setups.tagging.command_template import Template
-    from pytest_setups.tagging.python_tagger import OwnImages, OwnStages
+    from pytest_setups.tagging.command_tagger import TaggerFolder
+    from pytest_setups.tagging.command_template import CommandTemplate
+    from pytest_setups.tagging.python_tagger import PythonTagger
 
 
 def tagger_job(
-    command: Template, settings: Settings, server: Server, workplace: Workplace, host: Host
-) -> Job:
+    command: CommandTemplate, settings: Settings, server: Server, folder: TaggerFolder, host: Host
+) -> TaggerJob:
     """What the user's command is run with: its placeholders filled in, a folder, a deadline."""
     values = {f"{stage}_model": name for stage, name in server.models.items()}
     values |= {"base_url": server.base_url, "model": server.model, **settings.numbers}
-    return Job(
-        command=command.fill(values | workplace.values()),
-        workplace=workplace,
+    return TaggerJob(
+        command=command.fill(values | folder.placeholders()),
+        folder=folder,
         timeout_s=settings.tagger_timeout,
         secrets=settings.secrets(),
         show=host.show,
     )
 
 
-def python_tagger(settings: Settings, server: Server, host: Host) -> OwnStages | OwnImages | None:
+def python_tagger(settings: Settings, server: Server, host: Host) -> PythonTagger | None:
     """The user's own Python tagger, None without one.
 
     Its hook is given the settings with the base URL and the models of the server that answered.
@@ -45,4 +45,4 @@ def python_tagger(settings: Settings, server: Server, host: Host) -> OwnStages |
     tagger = host.find_tagger(settings.model_copy(update=known))
     if tagger is None:
         return None
-    return own_tagger(tagger, at_once=settings.concurrency, secrets=settings.secrets())
+    return wrap_python_tagger(tagger, at_once=settings.concurrency, secrets=settings.secrets())

@@ -1,12 +1,12 @@
-"""An external tagger: the program that people run every day, run once, its records judged like answers."""
+"""The tagger of ``--setup-tagger-command``: a program that is run once; its records are the outputs."""
 
 from __future__ import annotations
 
 import shlex
 import shutil
 import threading
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pytest_setups.registry.entry import Stage
 from pytest_setups.serving.processes.batch_program import ProgramResult, run_program
@@ -21,86 +21,153 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Workplace:
-    """The folder that a program works in: copies of the pictures, what it writes, and what it says."""
+class TaggerFolder:
+    """The folder that a tagger program works in: copies of the sample images, its output, its log."""
 
-    folder: Path
+    path: Path
 
     @property
     def images(self) -> Path:
-        """The folder of the chosen pictures."""
-        return self.folder / "images"
+        """The folder of the copied sample images."""
+        return self.path / "images"
 
     @property
     def output(self) -> Path:
-        """The file of JSON lines."""
-        return self.folder / "output.jsonl"
+        """The file that the program writes its JSON lines to."""
+        return self.path / "output.jsonl"
 
     @property
     def summary(self) -> Path:
-        """The file of a summary for people."""
-        return self.folder / "summary.md"
+        """The file that the program may write a summary for people to."""
+        return self.path / "summary.md"
 
     @property
     def log(self) -> Path:
-        """What the program said."""
-        return self.folder / "log.txt"
+        """The file of what the program printed."""
+        return self.path / "log.txt"
 
-    def values(self) -> dict[str, str]:
-        """The paths by placeholder."""
+    def placeholders(self) -> dict[str, str]:
+        """The paths by the placeholders of the command."""
         return {"images": str(self.images), "output": str(self.output), "summary": str(self.summary)}
 
-    def lay_out(self, samples: Sequence[Sample]) -> None:
-        """Copy the pictures, so that a tagger that writes into pictures does not change the user's.
+    def copy_images(self, samples: Sequence[Sample]) -> None:
+        """Copy the sample images under their names; a name with parent folders gets these folders.
 
-        They keep their bytes and names; of several with one name, each lies in a folder of its own.
+        Raises:
+            OSError: an image cannot be copied.
         """
+        # Copies, not links: taggers write metadata into the files they are given.
         self.images.mkdir(parents=True, exist_ok=True)
         for sample in samples:
             target = self.images / sample.name.lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(sample.path, target)
 
-    def tidy(self) -> None:
-        """Remove the copies; output and log stay."""
+    def remove_images(self) -> None:
+        """Remove the copies; the output and the log stay for whoever looks into a failure."""
         shutil.rmtree(self.images, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """What is run: the command, where, for how many seconds at most, and how its words are shown."""
+class TaggerJob:
+    """What is run, and how.
+
+    Attributes:
+        command: the program and its arguments, placeholders filled in.
+        folder: where it reads its images and writes its output.
+        timeout_s: seconds after which it is stopped.
+        secrets: values that are hidden in its log and its records.
+        show: called with each line that it prints, as it comes.
+    """
 
     command: tuple[str, ...]
-    workplace: Workplace
+    folder: TaggerFolder
     timeout_s: float
     secrets: tuple[str | None, ...] = ()
     show: Callable[[str], None] | None = None
 
     @property
-    def line(self) -> str:
-        """The command as run, on one line."""
+    def command_line(self) -> str:
+        """The command as run, on one line, quoted for a shell."""
         return shlex.join(self.command)
 
+    def run(self, samples: Sequence[Sample]) -> ProgramResult:
+        """Copy the sample images and run the program to its end."""
+        try:
+            self.folder.copy_images(samples)
+        except OSError as error:
+            return ProgramResult(0.0, f"not run: cannot copy {error.filename}: {error.strerror}")
+        return run_program(
+            self.command,
+            log=self.folder.log,
+            timeout_s=self.timeout_s,
+            show=self.show,
+            secrets=self.secrets,
+        )
 
-class ExternalTagger:
-    """Runs the program before the first output that is wanted, and reads its records."""
+
+@dataclass(frozen=True, slots=True)
+class TaggerRun:
+    """A finished run of the program: how it ended, and the records that it wrote."""
+
+    program: ProgramResult
+    records: Records
+
+    def fault(self) -> str | None:
+        """What is wrong with the run as a whole, in several lines; None when it ended well.
+
+        The last lines that the program printed are quoted where it failed or wrote no record at all.
+        """
+        program, records = self.program, self.records
+        reasons = [f"the tagger's command: {program.fault}"] if program.fault else []
+        reasons += [f"the tagger's output: {fault}" for fault in records.faults]
+        if program.fault or (reasons and not records.by_name):
+            reasons += (
+                ["its last lines:", *program.last_lines] if program.last_lines else ["it printed nothing"]
+            )
+        return "\n".join(reasons) or None
+
+    def missing_record(self, name: str) -> str:
+        """Why there is no record of the sample image with this name, on one line."""
+        program, records = self.program, self.records
+        if name in records.rejected:
+            return f"the tagger's output: {records.rejected[name]}"
+        reasons = [f"no record of {name} in the tagger's output"]
+        if program.fault:
+            reasons.append(f"the command: {program.fault}")
+        reasons += records.faults
+        if program.last_lines:
+            reasons.append(f"its last line: {program.last_lines[-1]}")
+        return "; ".join(reasons)
+
+
+class CommandTagger:
+    """Runs the program before the first output that is needed, and gives its records as outputs.
+
+    ``result`` is how the program ended where another process of this run has already run it.
+    """
 
     chained = False
 
-    def __init__(self, job: Job, samples: Sequence[Sample], ended: ProgramResult | None = None) -> None:
-        """``ended`` is how the program ended when another process of this run has run it."""
+    def __init__(
+        self, job: TaggerJob, samples: Sequence[Sample], result: ProgramResult | None = None
+    ) -> None:
         self.job = job
         self._samples = samples
-        self._ended = ended
-        self._records: Records | None = None
-        self._running = threading.Lock()
+        self._result = result
+        self._run: TaggerRun | None = None
+        self._lock = threading.Lock()
 
     def tag(self, stage: Stage, sample: Sample, caption: str, keywords: Sequence[str]) -> Output:
-        """What the program wrote for one stage of one picture."""
-        ended, records = self.run()
-        record = records.by_name.get(sample.name)
+        """The output that the program wrote for one stage of one image.
+
+        Raises:
+            TaggerError: there is no valid record of the image.
+        """
+        run = self.run()
+        record = run.records.by_name.get(sample.name)
         if record is None:
-            raise TaggerError(_no_record(sample.name, ended, records))
+            raise TaggerError(run.missing_record(sample.name))
         return Output(
             stage=stage,
             text=record.text(stage),
@@ -111,54 +178,11 @@ class ExternalTagger:
             extra=record.extra,
         )
 
-    def run(self) -> tuple[ProgramResult, Records]:
-        """Run the program unless it was; how it ended, and its records."""
-        with self._running:
-            if self._ended is None:
-                self._ended = self._run()
-            if self._records is None:
+    def run(self) -> TaggerRun:
+        """Run the program, unless that was done before, and read its records."""
+        with self._lock:
+            if self._run is None:
+                result = self._result or self.job.run(self._samples)
                 names = [sample.name for sample in self._samples]
-                self._records = read_records(self.job.workplace.output, names, self.job.secrets)
-        return self._ended, self._records
-
-    def fault(self) -> str | None:
-        """What is wrong with the run of the program as a whole, None when it ended well.
-
-        Its last lines are told where it did not end in good order.
-        """
-        ended, records = self.run()
-        reasons = [f"the tagger's command: {ended.fault}"] if ended.fault else []
-        reasons += [f"the tagger's output: {fault}" for fault in records.faults]
-        if ended.fault or (reasons and not records.by_name):
-            reasons += ["its last lines:", *ended.last_lines] if ended.last_lines else ["it said nothing"]
-        return "\n".join(reasons) or None
-
-    def ended(self) -> dict[str, Any]:
-        """How the program ended, for another process of this run."""
-        return asdict(self.run()[0])
-
-    def _run(self) -> ProgramResult:
-        job = self.job
-        try:
-            job.workplace.lay_out(self._samples)
-        except OSError as error:
-            return ProgramResult(0.0, f"not run: {error.filename} cannot be copied: {error.strerror}")
-        return run_program(
-            job.command,
-            log=job.workplace.log,
-            timeout_s=job.timeout_s,
-            show=job.show,
-            secrets=job.secrets,
-        )
-
-
-def _no_record(name: str, ended: ProgramResult, records: Records) -> str:
-    if name in records.spoilt:
-        return f"the tagger's output: {records.spoilt[name]}"
-    parts = [f"no record of {name} in the tagger's output"]
-    if ended.fault:
-        parts.append(f"the command: {ended.fault}")
-    parts += records.faults
-    if ended.last_lines:
-        parts.append(f"it said last: {ended.last_lines[-1]}")
-    return "; ".join(parts)
+                self._run = TaggerRun(result, read_records(self.job.folder.output, names, self.job.secrets))
+        return self._run

@@ -41,7 +41,7 @@ class TemplateError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
+class CommandTemplate:
     """A command whose words may hold ``{placeholders}``; ``{{name}}`` gives the program ``{name}``."""
 
     text: str

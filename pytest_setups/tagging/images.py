@@ -45,7 +45,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedImage:
     """A picture ready to send: base64 of the JPEG, its size in pixels, sha256 of the pixels sent."""
 
     base64: bytes
@@ -116,7 +116,7 @@ def file_sha256(path: Path) -> str:
         raise ImageError(message) from None
 
 
-def prepare(path: Path, max_edge: int) -> Prepared:
+def prepare(path: Path, max_edge: int) -> PreparedImage:
     """Decode, turn, convert to RGB, scale down to ``max_edge`` pixels and encode one picture.
 
     Raises:
@@ -137,16 +137,16 @@ def prepare(path: Path, max_edge: int) -> Prepared:
     raise ImageError(message)
 
 
-def encode(image: Image.Image, max_edge: int) -> Prepared:
+def encode(image: Image.Image, max_edge: int) -> PreparedImage:
     """An RGB picture scaled down to ``max_edge`` pixels as JPEG in base64."""
     image.thumbnail((max_edge, max_edge), Image.Resampling.LANCZOS, reducing_gap=2.0)
     buffer = io.BytesIO()
     image.save(buffer, FORMAT, quality=QUALITY)
     data = buffer.getvalue()
-    return Prepared(base64.b64encode(data), image.width, image.height, hashlib.sha256(data).hexdigest())
+    return PreparedImage(base64.b64encode(data), image.width, image.height, hashlib.sha256(data).hexdigest())
 
 
-def control_pictures() -> tuple[Prepared, Prepared]:
+def control_pictures() -> tuple[PreparedImage, PreparedImage]:
     """Two pictures that nobody who sees could describe in the same words.
 
     A white disc on red and a yellow square on blue, 256 x 256 pixels.

@@ -1,4 +1,8 @@
-"""Working ahead: up to N images at once in the order of the tests, which stay plain functions."""
+"""Where a test gets an image's outcome from: asked when the test runs, or prefetched, several images at once.
+
+Tests run one after another, as pytest runs them. Requests are concurrent only because the images of the
+tests to come are tagged in threads meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_setups.tagging.outputs import Outcome
-from pytest_setups.tagging.tagger import Work
+from pytest_setups.tagging.tagger import ImageOutcomes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -17,35 +21,44 @@ if TYPE_CHECKING:
     from pytest_setups.tagging.tagger import Tagger
 
 
-class Asker(Protocol):
-    """Gives the outcome of each test's image and stage."""
+class OutcomeSource(Protocol):
+    """Gives the tests the outcomes of their images and stages."""
 
     def take(self, sample: Sample, stage: Stage) -> Outcome:
-        """The outcome; taking it again asks again."""
+        """The outcome; one that is taken a second time, as a rerun does, is made anew."""
 
     def close(self) -> None:
-        """Stop asking."""
+        """Make no more outcomes."""
 
 
-class InOrder:
+class SequentialOutcomes:
     """One request at a time, each when its test runs."""
 
     def __init__(self, tagger: Tagger) -> None:
         self._tagger = tagger
-        self._current: tuple[Sample, Work] | None = None
+        self._current: tuple[Sample, ImageOutcomes] | None = None
 
     def take(self, sample: Sample, stage: Stage) -> Outcome:
-        """Ask now."""
+        """The outcome, made now."""
         if self._current is None or self._current[0] != sample:
-            self._current = sample, Work(self._tagger, sample)
-        return self._current[1].ask(stage)
+            self._current = sample, ImageOutcomes(self._tagger, sample)
+        return self._current[1].renew(stage)
 
     def close(self) -> None:
-        """Nothing is under way between two tests."""
+        """Nothing to do: no request is open between two tests."""
 
 
-class Ahead:
-    """``at_once`` images in work, in the order of ``plan``; never more, so memory is bounded by it."""
+class PrefetchedOutcomes:
+    """Outcomes that threads make in the order of a plan, up to ``at_once`` images at the same time.
+
+    Only these images are held, so memory does not increase with the length of the plan.
+
+    Args:
+        tagger: makes the outputs; it is called from several threads.
+        plan: the images in the order in which tests take them, each with its stages in order.
+        at_once: the number of threads, and of images that are tagged at the same time.
+        abort: ends the open requests of all threads.
+    """
 
     def __init__(
         self,
@@ -63,46 +76,50 @@ class Ahead:
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="setup-tagger")
         self._stopped = threading.Event()
         self._submitted = 0
-        self._works: dict[Sample, Work] = {}
-        self._ready: dict[tuple[Sample, Stage], Future[Outcome]] = {}
+        self._images: dict[Sample, ImageOutcomes] = {}
+        self._futures: dict[tuple[Sample, Stage], Future[Outcome]] = {}
 
     def take(self, sample: Sample, stage: Stage) -> Outcome:
-        """What was worked ahead or, when it was taken before or not planned, a new answer."""
+        """The prefetched outcome; a new one where it was taken before or is not in the plan."""
         if sample in self._position:
-            self._advance(sample)
-        ready = self._ready.pop((sample, stage), None)
-        if ready is not None:
-            return ready.result()
-        if sample not in self._works:
-            self._works[sample] = Work(self._tagger, sample)
-        return self._works[sample].ask(stage)
+            self._advance_to(sample)
+        future = self._futures.pop((sample, stage), None)
+        if future is not None:
+            return future.result()
+        if sample not in self._images:
+            self._images[sample] = ImageOutcomes(self._tagger, sample)
+        return self._images[sample].renew(stage)
 
     def close(self) -> None:
-        """Stop asking: drop what has not begun and cut what has."""
+        """Drop the images that are not begun, and end the requests of the others."""
         self._stopped.set()
+        # First the images that wait are dropped, then the open requests are cut: the other way round, a
+        # thread whose request was cut would begin the next image. The last line waits for the threads.
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._abort()
         self._pool.shutdown()
 
-    def _advance(self, sample: Sample) -> None:
+    def _advance_to(self, sample: Sample) -> None:
+        """Forget the images before this one, and submit images until ``at_once`` are under way."""
         position = self._position[sample]
-        for done in [other for other in self._works if self._position.get(other, -1) < position]:
-            del self._works[done]
+        for done in [other for other in self._images if self._position.get(other, -1) < position]:
+            del self._images[done]
         while self._submitted < min(position + self._at_once, len(self._samples)):
             self._submit(self._samples[self._submitted])
             self._submitted += 1
 
     def _submit(self, sample: Sample) -> None:
-        work = self._works[sample] = Work(self._tagger, sample)
+        image = self._images[sample] = ImageOutcomes(self._tagger, sample)
         futures = {stage: Future[Outcome]() for stage in self._plan[sample]}
-        self._ready.update({(sample, stage): future for stage, future in futures.items()})
-        self._pool.submit(self._run, work, futures)
+        self._futures.update({(sample, stage): future for stage, future in futures.items()})
+        self._pool.submit(self._make_outcomes, image, futures)
 
-    def _run(self, work: Work, futures: Mapping[Stage, Future[Outcome]]) -> None:
+    def _make_outcomes(self, image: ImageOutcomes, futures: Mapping[Stage, Future[Outcome]]) -> None:
         for stage, future in futures.items():
             if self._stopped.is_set():
                 return
             try:
-                future.set_result(work.have(stage))
+                future.set_result(image.get(stage))
             except BaseException as error:
+                # Whatever ended the thread is raised in the test, which would otherwise wait forever.
                 future.set_exception(error)

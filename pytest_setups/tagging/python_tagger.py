@@ -1,4 +1,4 @@
-"""A user's own Python tagger: one method a stage or one for all; its outputs are judged like any other."""
+"""The tagger of a user's Python object: one method a stage, or one for all three."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeGuard, runtime_checkable
 
 from pytest_setups.api.reply import MAX_TEXT, Reply
 from pytest_setups.redaction import one_line, printable, redact
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from pytest_setups.tagging.images import Sample
     from pytest_setups.tagging.keywords import Keywords
 
-METHODS: Final = tuple(stage.value for stage in Stage)
-MAX_TEXT_SHOWN: Final = 300
+STAGE_NAMES: Final = tuple(stage.value for stage in Stage)
+MAX_ERROR_TEXT: Final = 300
 
 
 @runtime_checkable
 class StageTagger(Protocol):
     """A tagger with one method a stage; an exception fails the test with its message.
 
-    With ``--setup-concurrency N`` it is called from N threads at once, one image in each.
+    With ``--setup-concurrency N`` it is called from N threads at once, each with another image.
     """
 
     def caption(self, image: Sample, /) -> str:
         """The caption of an image."""
 
     def keywords(self, image: Sample, /) -> Sequence[str] | str:
-        """The keywords of an image, one by one or as a model writes them."""
+        """The keywords of an image: a sequence of texts, or the text that a model answered."""
 
     def description(self, image: Sample, caption: str, keywords: Sequence[str], /) -> str:
         """The description of an image, given its caption and all its keywords."""
@@ -47,7 +47,7 @@ class StageTagger(Protocol):
 class ImageTagger(Protocol):
     """A tagger with one method for all three stages; an exception fails the image's three tests.
 
-    With ``--setup-concurrency N`` it is called from N threads at once, one image in each.
+    With ``--setup-concurrency N`` it is called from N threads at once, each with another image.
     """
 
     def tag(self, image: Sample, /) -> Tagging | Mapping[str, Any]:
@@ -55,105 +55,138 @@ class ImageTagger(Protocol):
 
 
 class TaggerObjectError(TypeError):
-    """An object that is no tagger; the message says which methods it needs."""
+    """An object that is not a tagger; the message names the methods that it needs."""
 
 
-class OwnStages:
-    """Asks a tagger with one method a stage; a latency is the seconds of its call."""
+class PythonStageTagger:
+    """Calls a user's tagger with one method a stage; a latency is the seconds that its method took."""
 
     chained = True
 
-    def __init__(self, own: StageTagger, *, secrets: tuple[str | None, ...] = ()) -> None:
-        self.own = own
+    def __init__(self, user_tagger: StageTagger, *, secrets: tuple[str | None, ...] = ()) -> None:
+        self.user_tagger = user_tagger
         self._secrets = secrets
 
     def tag(self, stage: Stage, sample: Sample, caption: str, keywords: Sequence[str]) -> Output:
-        """What the stage's method returns."""
-        given = (caption, list(keywords)) if stage is Stage.DESCRIPTION else ()
+        """The output that the stage's method returns.
+
+        Raises:
+            TaggerError: the method raised, or returned a value of the wrong type.
+        """
+        method = getattr(self.user_tagger, stage.value)
+        context = (caption, list(keywords)) if stage is Stage.DESCRIPTION else ()
         started_at, start = time.time(), time.perf_counter()
-        value = _call(self._secrets, getattr(self.own, stage.value), sample, *given)
+        value = _call(self._secrets, method, sample, *context)
         latency_s = time.perf_counter() - start
-        text, found = _judgeable(stage, value, f"{stage.value}()")
-        reply = Reply(text, "", None, started_at, latency_s, None, None, None)
-        return Output(stage, text, found, reply, caption=given[0] if given else "")
+        text, parsed = _text_and_keywords(stage, value, f"{stage.value}()")
+        reply = Reply(
+            text=text,
+            reasoning="",
+            finish_reason=None,
+            started_at=started_at,
+            latency_s=latency_s,
+            ttft_s=None,
+            prompt_tokens=None,
+            output_tokens=None,
+        )
+        return Output(stage, text, parsed, reply, caption=caption if context else "")
 
 
-class OwnImages:
-    """Asks a tagger with one method for all stages, once for the three tests of an image."""
+class PythonImageTagger:
+    """Calls a user's tagger with one method for all stages: once for the three tests of an image.
+
+    ``at_once`` is the number of images that are tagged at the same time.
+    """
 
     chained = False
 
-    def __init__(self, own: ImageTagger, *, at_once: int = 1, secrets: tuple[str | None, ...] = ()) -> None:
-        self.own = own
+    def __init__(
+        self, user_tagger: ImageTagger, *, at_once: int = 1, secrets: tuple[str | None, ...] = ()
+    ) -> None:
+        self.user_tagger = user_tagger
         self._secrets = secrets
         self._at_once = at_once
         self._lock = threading.Lock()
-        self._left: OrderedDict[Sample, dict[Stage, Output | TaggerError]] = OrderedDict()
+        self._unused: OrderedDict[Sample, dict[Stage, Output | TaggerError]] = OrderedDict()
 
     def tag(self, stage: Stage, sample: Sample, caption: str, keywords: Sequence[str]) -> Output:
-        """What the method returned for this stage; a stage that is taken again is asked anew."""
-        left = self._take(sample)
-        if stage not in left:
-            left = self._outputs(sample)
-        output = left.pop(stage)
-        self._keep(sample, left)
+        """The output for this stage; a stage that is taken a second time is made anew.
+
+        Raises:
+            TaggerError: the method raised, or returned a value of the wrong type.
+        """
+        outputs = self._take(sample)
+        if stage not in outputs:
+            outputs = self._make_outputs(sample)
+        output = outputs.pop(stage)
+        self._keep(sample, outputs)
         if isinstance(output, TaggerError):
             raise output
         return output
 
     def _take(self, sample: Sample) -> dict[Stage, Output | TaggerError]:
         with self._lock:
-            return self._left.pop(sample, {})
+            return self._unused.pop(sample, {})
 
-    def _keep(self, sample: Sample, left: dict[Stage, Output | TaggerError]) -> None:
-        """Keep what other tests will take, of the images in work alone."""
+    def _keep(self, sample: Sample, outputs: dict[Stage, Output | TaggerError]) -> None:
+        """Keep the outputs that other tests will take."""
         with self._lock:
-            if left:
-                self._left[sample] = left
-            if len(self._left) > 2 * self._at_once:
-                self._left.popitem(last=False)
+            if outputs:
+                self._unused[sample] = outputs
+            # With -k some outputs are never taken. Twice as many images as are tagged at once is more
+            # than any later test can ask for, and memory does not increase with the number of images.
+            if len(self._unused) > 2 * self._at_once:
+                self._unused.popitem(last=False)
 
-    def _outputs(self, sample: Sample) -> dict[Stage, Output | TaggerError]:
+    def _make_outputs(self, sample: Sample) -> dict[Stage, Output | TaggerError]:
         start = time.perf_counter()
         try:
-            value = _call(self._secrets, self.own.tag, sample)
+            value = _call(self._secrets, self.user_tagger.tag, sample)
             seconds = time.perf_counter() - start
-            values = _values(value)
+            values = _values_by_stage(value)
         except TaggerError as error:
             return dict.fromkeys(Stage, error)
         caption = values.get("caption")
         return {stage: _output(stage, values.get(stage.value), caption, seconds) for stage in Stage}
 
 
-def own_tagger(own: object, *, at_once: int, secrets: tuple[str | None, ...] = ()) -> OwnStages | OwnImages:
-    """The tagger that a user's object is.
+PythonTagger = PythonStageTagger | PythonImageTagger
+
+
+def wrap_python_tagger(
+    user_tagger: object, *, at_once: int, secrets: tuple[str | None, ...] = ()
+) -> PythonTagger:
+    """The tagger that calls a user's object.
 
     Raises:
-        TaggerObjectError: it has neither the methods for each stage nor the one for all.
+        TaggerObjectError: it has neither a method for each stage nor one for all.
     """
-    if isinstance(own, ImageTagger) and callable(own.tag):
-        return OwnImages(own, at_once=at_once, secrets=secrets)
-    if isinstance(own, StageTagger) and all(callable(getattr(own, name)) for name in METHODS):
-        return OwnStages(own, secrets=secrets)
-    message = (
-        f"{type(own).__name__} is no tagger: it needs tag(image), or caption(image), keywords(image) "
-        "and description(image, caption, keywords)"
+    # A runtime-checkable protocol only looks whether the attributes exist, not whether they are methods.
+    if isinstance(user_tagger, ImageTagger) and callable(user_tagger.tag):
+        return PythonImageTagger(user_tagger, at_once=at_once, secrets=secrets)
+    if isinstance(user_tagger, StageTagger) and all(
+        callable(getattr(user_tagger, name)) for name in STAGE_NAMES
+    ):
+        return PythonStageTagger(user_tagger, secrets=secrets)
+    raise TaggerObjectError(
+        f"{type(user_tagger).__name__} is not a tagger: it needs tag(image), or caption(image), "
+        "keywords(image) and description(image, caption, keywords)"
     )
-    raise TaggerObjectError(message)
 
 
-def told(error: Exception, secrets: tuple[str | None, ...] = ()) -> str:
-    """What a user's code raised, on one line, and the last line of the user's own file that was reached."""
-    words = one_line(redact(str(error), *secrets), MAX_TEXT_SHOWN)
-    said = f"{type(error).__name__}: {words}" if words else type(error).__name__
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _ours(frame.filename)]
+def describe_error(error: Exception, secrets: tuple[str | None, ...] = ()) -> str:
+    """What a user's code raised, on one line, with the last line of the user's own file in the traceback."""
+    message = one_line(redact(str(error), *secrets), MAX_ERROR_TEXT)
+    description = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_ours(frame.filename)]
     if not frames:
-        return said
+        return description
+    # The first file is the user's hook or tagger; below it may come libraries that the user did not write.
     last = [frame for frame in frames if frame.filename == frames[0].filename][-1]
-    return f"{said} ({Path(last.filename).name}:{last.lineno} in {last.name})"
+    return f"{description} ({Path(last.filename).name}:{last.lineno} in {last.name})"
 
 
-def _ours(filename: str) -> bool:
+def _is_ours(filename: str) -> bool:
     return Path(__file__).parents[1] in Path(filename).parents or "pluggy" in Path(filename).parts
 
 
@@ -161,40 +194,38 @@ def _call(secrets: tuple[str | None, ...], method: Callable[..., object], *argum
     try:
         return method(*arguments)
     except Exception as error:
-        raise TaggerError(told(error, secrets)) from None
+        raise TaggerError(describe_error(error, secrets)) from None
 
 
-def _values(value: object) -> Mapping[str, Any]:
+def _values_by_stage(value: object) -> Mapping[str, Any]:
     if isinstance(value, Tagging):
-        return {stage.value: getattr(value, stage.value) for stage in Stage}
+        return {name: getattr(value, name) for name in STAGE_NAMES}
     if isinstance(value, Mapping):
         return value
-    expected = f"a Tagging or a mapping with {', '.join(METHODS)} is expected"
-    message = f"tag() returned {type(value).__name__}: {expected}"
-    raise TaggerError(message)
+    expected = f"a Tagging or a mapping with {', '.join(STAGE_NAMES)}"
+    raise TaggerError(f"tag() returned {type(value).__name__}: expected {expected}")
 
 
 def _output(stage: Stage, value: object, caption: object, seconds: float) -> Output | TaggerError:
     try:
-        text, found = _judgeable(stage, value, f"the {stage.value} of tag()")
+        text, parsed = _text_and_keywords(stage, value, f"the {stage.value} of tag()")
     except TaggerError as error:
         return error
-    said = caption if stage is Stage.DESCRIPTION and isinstance(caption, str) else ""
-    return Output(stage, text, found, caption=said, image_s=seconds)
+    context = caption if stage is Stage.DESCRIPTION and isinstance(caption, str) else ""
+    return Output(stage, text, parsed, caption=context, image_s=seconds)
 
 
-def _judgeable(stage: Stage, value: object, what: str) -> tuple[str, Keywords | None]:
-    """The text and the keywords in what a user's method returned."""
+def _text_and_keywords(stage: Stage, value: object, source: str) -> tuple[str, Keywords | None]:
+    """The text and the keywords in a value that a user's method, named ``source``, returned."""
     if isinstance(value, str):
         text = printable(value, MAX_TEXT)
         return text, parse_keywords(without_reasoning(text)) if stage is Stage.KEYWORDS else None
-    if (
-        stage is Stage.KEYWORDS
-        and isinstance(value, Sequence)
-        and all(isinstance(word, str) for word in value)
-    ):
-        found = as_keywords([printable(word) for word in value])
-        return ", ".join(found.words), found
-    expected = "a list of texts" if stage is Stage.KEYWORDS else "a text"
-    message = f"{what} is {type(value).__name__}: {expected} is expected"
-    raise TaggerError(message)
+    if stage is Stage.KEYWORDS and _is_texts(value):
+        parsed = as_keywords([printable(word) for word in value])
+        return ", ".join(parsed.words), parsed
+    expected = "a list of strings" if stage is Stage.KEYWORDS else "a string"
+    raise TaggerError(f"{source} is {type(value).__name__}: expected {expected}")
+
+
+def _is_texts(value: object) -> TypeGuard[Sequence[str]]:
+    return isinstance(value, Sequence) and all(isinstance(word, str) for word in value)

@@ -1,4 +1,8 @@
-"""What an external tagger writes: JSON lines, a record a picture, as imageworks' Personal Tagger does."""
+"""The output of a tagger command: JSON lines, one record an image.
+
+The form is that of imageworks' Personal Tagger; ``tests/answers/personal-tagger.jsonl`` is a real output.
+What other taggers add is kept with the results.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,11 @@ import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Annotated, Any, Final
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pytest_setups.api.reply import MAX_TEXT
 from pytest_setups.redaction import one_line, printable, redact, redact_json
 from pytest_setups.registry.entry import Stage
 from pytest_setups.tagging.keywords import Keywords, as_keywords
@@ -20,20 +27,31 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_LINE_BYTES: Final = 1024 * 1024
-MAX_TEXT: Final = 100_000
 MAX_EXTRA: Final = 16_384
+MAX_EXTRA_TEXT: Final = 4_000
 MAX_FAULTS: Final = 5
 MAX_DEPTH: Final = 20
 MAX_SECONDS: Final = 1e9
-_JUDGED: Final = frozenset({"image", "caption", "keywords", "description", "duration_seconds"})
-_NOTE: Final = re.compile(r"\b(caption|keyword|description)s?_(?:error|empty)\b")
+# Personal Tagger notes a failed stage as ``caption_error: ...`` or ``keywords_empty``, among other notes.
+_STAGE_NOTE: Final = re.compile(r"\b(caption|keyword|description)s?_(?:error|empty)\b")
+_NOTED_STAGES: Final = {
+    "caption": Stage.CAPTION,
+    "keyword": Stage.KEYWORDS,
+    "description": Stage.DESCRIPTION,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a tagger wrote of one picture; ``faults`` are its own words on a stage that went wrong.
+    """What a tagger wrote of one image.
 
-    ``seconds`` is how long the picture took, None where that is not told; ``extra`` is all else it wrote.
+    Attributes:
+        caption: the caption, empty where it wrote none; so is ``description``.
+        keywords: the keywords in order.
+        description: the description.
+        faults: what its notes say of stages that failed.
+        seconds: how long the image took, None where it does not say.
+        extra: all other fields, bounded.
     """
 
     caption: str
@@ -51,45 +69,62 @@ class Record:
 
 @dataclass(slots=True)
 class Records:
-    """The records by sample name, and what is wrong: with single pictures, and with the output itself."""
+    """The records by sample name.
+
+    ``rejected`` says by sample name why an image has no valid record; ``faults`` is what is wrong with the
+    output as a whole.
+    """
 
     by_name: dict[str, Record] = field(default_factory=dict)
-    spoilt: dict[str, str] = field(default_factory=dict)
+    rejected: dict[str, str] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
 
+class RecordFields(BaseModel):
+    """The fields of a line that are judged; a description completes "must be" in the message of a fault."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    caption: Annotated[str | None, Field(description="a string")] = None
+    keywords: Annotated[
+        list[str | dict[str, Any]] | None,
+        Field(description="a list of strings or of objects {keyword, score}"),
+    ] = None
+    description: Annotated[str | None, Field(description="a string")] = None
+    duration_seconds: Annotated[
+        Annotated[float, Field(ge=0, lt=MAX_SECONDS)] | None, Field(description="a number of seconds")
+    ] = None
+
+
 class _RecordError(ValueError):
-    """A line that is no record; the message says why."""
+    """A line that is not a valid record; the message completes "line 5"."""
 
 
 def read_records(path: Path, names: Collection[str], secrets: tuple[str | None, ...] = ()) -> Records:
-    """The records of the pictures with these names in a file of JSON lines, ``secrets`` hidden.
+    """The records in a file of JSON lines, without secrets.
 
-    Faults are told, never raised: no such file, a line that is no record, one of an unknown picture,
-    and two of the same one, of which neither counts.
+    Nothing is raised: a file that cannot be read and lines that are not records are faults, and of two
+    records of one image neither counts.
+
+    Args:
+        path: the file.
+        names: the names of the sample images that the tagger was given.
+        secrets: values that are hidden.
     """
-    reader = _Reader(_Tails(names), secrets)
-    records = reader.records
+    reader = _RecordReader(names, secrets)
     try:
         with path.open("rb") as file:
-            for number, line in _lines(file):
-                reader.take(line, number)
+            for number, line in _numbered_lines(file):
+                reader.take(number, line)
     except FileNotFoundError:
-        records.faults.append("it wrote no {output}")
+        return Records(faults=["{output} was not written"])
     except OSError as error:
-        records.faults.append(f"its {{output}} cannot be read: {error.strerror}")
-    else:
-        if not reader.lines and not records.faults:
-            records.faults.append("its {output} holds no records")
-    _spoil_doubled(records, reader.lines)
-    left_out = len(records.faults) - MAX_FAULTS
-    if left_out > 0:
-        records.faults[MAX_FAULTS:] = [f"and {left_out} more faults"]
-    return records
+        reader.records.faults.append(f"{{output}} cannot be read: {error.strerror}")
+    return reader.finish()
 
 
-def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
-    """Each line that is not blank with its number; None for one that is too long to be read."""
+def _numbered_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
+    """Each line that is not blank with its number, from 1; None for a line that is too long to be read."""
     number = 0
     while line := file.readline(MAX_LINE_BYTES + 1):
         number += 1
@@ -102,163 +137,154 @@ def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
         yield number, None
 
 
-@dataclass(slots=True)
-class _Reader:
-    """Reads one line after the other; ``lines`` are the numbers of the lines by the picture they are of."""
+class _RecordReader:
+    """Collects records and faults, line by line."""
 
-    tails: _Tails
-    secrets: tuple[str | None, ...]
-    records: Records = field(default_factory=Records)
-    lines: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    def __init__(self, names: Collection[str], secrets: tuple[str | None, ...]) -> None:
+        self.records = Records()
+        self._names = _SampleNames(names)
+        self._secrets = secrets
+        self._lines_by_name: dict[str, list[int]] = defaultdict(list)
 
-    def take(self, line: bytes | None, number: int) -> None:
-        """Take one line."""
+    def take(self, number: int, line: bytes | None) -> None:
+        """Read one line."""
         try:
-            found = _object(line, self.secrets)
-            name = self.tails.name(found.get("image"))
+            document = _parse_line(line, self._secrets)
+            name = self._names.find(document.pop("image", None))
         except _RecordError as error:
             self.records.faults.append(f"line {number} {error}")
             return
-        self.lines[name].append(number)
+        self._lines_by_name[name].append(number)
         try:
-            # Redacted before anything is cut: a cut could leave half a secret, which nothing recognises.
-            self.records.by_name[name] = _record(redact_json(found, *self.secrets))
+            self.records.by_name[name] = _record(document, self._secrets)
         except _RecordError as error:
-            self.records.spoilt[name] = f"line {number} {error}"
+            self.records.rejected[name] = f"line {number}: {error}"
+
+    def finish(self) -> Records:
+        """The records, once all lines are read."""
+        records = self.records
+        if not self._lines_by_name and not records.faults:
+            records.faults.append("{output} contains no records")
+        for name, numbers in self._lines_by_name.items():
+            if len(numbers) > 1:
+                lines = " and ".join(map(str, numbers[:MAX_FAULTS]))
+                records.rejected[name] = f"{len(numbers)} records of this image: lines {lines}"
+                records.by_name.pop(name, None)
+        omitted = len(records.faults) - MAX_FAULTS
+        if omitted > 0:
+            records.faults[MAX_FAULTS:] = [f"and {omitted} more faults"]
+        return records
 
 
-def _spoil_doubled(records: Records, lines: Mapping[str, list[int]]) -> None:
-    for name, numbers in lines.items():
-        if len(numbers) > 1:
-            where = " and ".join(map(str, numbers[:MAX_FAULTS]))
-            records.spoilt[name] = f"{len(numbers)} records of this picture: lines {where}"
-            records.by_name.pop(name, None)
-
-
-def _object(line: bytes | None, secrets: tuple[str | None, ...]) -> dict[str, Any]:
-    if line is None:
-        message = f"is longer than {MAX_LINE_BYTES >> 20} MiB"
-        raise _RecordError(message)
-    try:
-        found = json.loads(line.decode("utf-8-sig"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        said = one_line(redact(line[:2000].decode("utf-8", "replace"), *secrets), 80)
-        message = f"is not JSON: {said!r}"
-        raise _RecordError(message) from None
-    if not isinstance(found, dict):
-        message = "is not a JSON object"
-        raise _RecordError(message)
-    return found
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)
-
-
-class _Tails:
-    """Finds the sample that a record's ``image`` names: its name, or any path that ends with it."""
+class _SampleNames:
+    """Finds the sample that a record's ``image`` means: its name, or any path that ends with it."""
 
     def __init__(self, names: Collection[str]) -> None:
-        self._names = {_folded(name): name for name in names}
-        self._bare: dict[str, set[str]] = defaultdict(set)
+        self._names = {_composed(name): name for name in names}
+        self._names_by_file: dict[str, set[str]] = defaultdict(set)
         for name in names:
-            self._bare[_folded(PurePosixPath(name).name)].add(name)
+            self._names_by_file[_composed(PurePosixPath(name).name)].add(name)
 
-    def name(self, image: object) -> str:
+    def find(self, image: object) -> str:
         """The sample's name.
 
         Raises:
-            _RecordError: no text, an unknown picture, or a name that several have.
+            _RecordError: not a path, an image that is not a sample, or a name that several samples have.
         """
         if not isinstance(image, str) or not image.strip():
-            message = "has no 'image' with a name or path"
-            raise _RecordError(message)
-        parts = _folded(image).replace("\\", "/").split("/")
+            raise _RecordError("has no 'image' with a name or path")
+        # Taggers on Windows write backslashes.
+        parts = _composed(image).replace("\\", "/").split("/")
         for start in range(len(parts)):
             tail = "/".join(parts[start:])
             if tail in self._names:
                 return self._names[tail]
-        several = sorted(self._bare.get(parts[-1], ())) if len(parts) == 1 else []
         shown = one_line(image, 120)
-        message = f"names a picture that was not given: {shown!r}"
-        if several:
-            message = f"names {shown!r}, which is one of {', '.join(several[:3])}"
-        raise _RecordError(message)
+        candidates = sorted(self._names_by_file.get(parts[-1], ())) if len(parts) == 1 else []
+        if candidates:
+            raise _RecordError(f"names {shown!r}, which may be {' or '.join(candidates[:3])}: write the path")
+        raise _RecordError(f"names an image that is not in {{images}}: {shown!r}")
 
 
-def _folded(name: str) -> str:
-    """One spelling of letters with accents, which file systems write in two ways."""
+def _composed(name: str) -> str:
+    """One spelling of letters with accents: macOS writes file names decomposed, Linux as they were typed."""
     return unicodedata.normalize("NFC", name)
 
 
-def _record(found: Mapping[str, Any]) -> Record:
+def _parse_line(line: bytes | None, secrets: tuple[str | None, ...]) -> dict[str, Any]:
+    if line is None:
+        raise _RecordError(f"is longer than {MAX_LINE_BYTES >> 20} MiB")
+    try:
+        # utf-8-sig: PowerShell writes a byte order mark.
+        document = json.loads(line.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        shown = one_line(redact(line[:2000].decode("utf-8", "replace"), *secrets), 80)
+        raise _RecordError(f"is not JSON: {shown!r}") from None
+    if not isinstance(document, dict):
+        raise _RecordError("is not a JSON object")
+    return document
+
+
+def _refuse_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which Python reads although JSON does not have them."""
+    raise ValueError(name)
+
+
+def _record(document: dict[str, Any], secrets: tuple[str | None, ...]) -> Record:
+    # Secrets are hidden before any text is cut: a cut could leave half of one, which nobody recognises.
+    document = _printable(redact_json(_bounded(document), *secrets), MAX_TEXT)
+    try:
+        fields = RecordFields.model_validate(document)
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        expected = RecordFields.model_fields[name].description
+        shown = one_line(json.dumps(document[name]), 60)
+        raise _RecordError(f"{name!r} must be {expected}, got {shown}") from None
+    extra = fields.model_extra or {}
     return Record(
-        caption=_text(found, "caption"),
-        keywords=_keywords(found.get("keywords")),
-        description=_text(found, "description"),
-        faults=_own_faults(found.get("notes")),
-        seconds=_seconds(found.get("duration_seconds")),
-        extra=_extra({key: value for key, value in found.items() if key not in _JUDGED}),
+        caption=fields.caption or "",
+        keywords=as_keywords(fields.keywords or []),
+        description=fields.description or "",
+        faults=_stage_faults(extra.get("notes")),
+        seconds=fields.duration_seconds,
+        extra=_bounded_extra(extra),
     )
 
 
-def _text(found: Mapping[str, Any], key: str) -> str:
-    value = found.get(key)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        message = f"has a {key!r} that is no text: {one_line(json.dumps(value), 60)}"
-        raise _RecordError(message)
-    return printable(value, MAX_TEXT)
-
-
-def _keywords(value: object) -> Keywords:
-    items = [] if value is None else value
-    if not isinstance(items, list) or not all(isinstance(item, str | dict) for item in items):
-        shown = one_line(json.dumps(value), 60)
-        message = f"has 'keywords' that are no list of texts or of {{keyword, score}}: {shown}"
-        raise _RecordError(message)
-    return as_keywords([_plain(item) for item in items])
-
-
-def _seconds(value: object) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MAX_SECONDS:
-        return float(value)
-    message = f"has a 'duration_seconds' that is no number of seconds: {one_line(json.dumps(value), 60)}"
-    raise _RecordError(message)
-
-
-def _own_faults(notes: object) -> dict[Stage, str]:
-    """What notes say of failed stages (``caption_error: HTTP 500``); harmless notes say nothing here."""
+def _stage_faults(notes: object) -> dict[Stage, str]:
+    """What notes say of failed stages, such as ``caption_error: HTTP 500``; other notes are left out."""
     text = "; ".join(str(note) for note in notes) if isinstance(notes, list) else str(notes or "")
-    text = redact(printable(text))
-    marks = list(_NOTE.finditer(text))
+    marks = list(_STAGE_NOTE.finditer(text))
     ends = [mark.start() for mark in marks[1:]] + [len(text)]
-    stages = {"caption": Stage.CAPTION, "keyword": Stage.KEYWORDS, "description": Stage.DESCRIPTION}
-    said: dict[Stage, str] = {}
+    faults: dict[Stage, str] = {}
     for mark, end in zip(marks, ends, strict=False):
-        words = one_line(text[mark.start() : end].strip(" ;,|\n"))
-        stage = stages[mark[1]]
-        said[stage] = f"{said[stage]}; {words}" if stage in said else words
-    return said
+        note = one_line(text[mark.start() : end].strip(" ;,|\n"))
+        stage = _NOTED_STAGES[mark[1]]
+        faults[stage] = f"{faults[stage]}; {note}" if stage in faults else note
+    return faults
 
 
-def _extra(fields: dict[str, Any]) -> dict[str, Any]:
-    kept: dict[str, Any] = _plain(fields)
+def _bounded_extra(extra: dict[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = _printable(extra, MAX_EXTRA_TEXT)
     size = len(json.dumps(kept))
     if size <= MAX_EXTRA:
         return kept
     return {"not_kept": f"{size} characters of {one_line(', '.join(kept), 200)}"}
 
 
-def _plain(value: Any, depth: int = 0) -> Any:
-    """The value with printable texts without secrets, cut where it is nested too deeply."""
-    if isinstance(value, str):
-        return redact(printable(value))
+def _bounded(value: Any, depth: int = 0) -> Any:
+    """The JSON value without what results files cannot hold: deep nesting, and numbers such as 1e400."""
     if depth > MAX_DEPTH or (isinstance(value, float) and not math.isfinite(value)):
         return None
     if isinstance(value, dict):
-        return {one_line(str(key), 120): _plain(part, depth + 1) for key, part in value.items()}
-    return [_plain(part, depth + 1) for part in value] if isinstance(value, list) else value
+        return {key: _bounded(part, depth + 1) for key, part in value.items()}
+    return [_bounded(part, depth + 1) for part in value] if isinstance(value, list) else value
+
+
+def _printable(value: Any, limit: int) -> Any:
+    """The JSON value with printable texts, each cut at ``limit`` characters."""
+    if isinstance(value, str):
+        return printable(value, limit)
+    if isinstance(value, dict):
+        return {one_line(str(key), 120): _printable(part, limit) for key, part in value.items()}
+    return [_printable(part, limit) for part in value] if isinstance(value, list) else value

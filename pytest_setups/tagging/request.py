@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_setups.registry.entry import Stage
-    from pytest_setups.tagging.images import Prepared
+    from pytest_setups.tagging.images import PreparedImage
     from pytest_setups.tagging.prompts import Prompts
 
 READINESS_TOKENS: Final = 4
@@ -28,7 +28,7 @@ class Request:
     parameters: Mapping[str, Any]
     stream: bool = False
 
-    def body(self, stage: Stage, prompt: str, image: Prepared | None, **changed: object) -> bytes:
+    def body(self, stage: Stage, prompt: str, image: PreparedImage | None, **changed: object) -> bytes:
         """The encoded body of one request; ``changed`` replaces parameters."""
         streaming = {"stream": True, "stream_options": {"include_usage": True}}
         how = streaming if self.stream else {"stream": False}
@@ -37,7 +37,7 @@ class Request:
 
 
 def encode_request(
-    fields: Mapping[str, Any], prompt: str, system: str | None, image: Prepared | None
+    fields: Mapping[str, Any], prompt: str, system: str | None, image: PreparedImage | None
 ) -> bytes:
     """The JSON body of a chat completion; the picture's base64 is spliced in, not encoded again.
 

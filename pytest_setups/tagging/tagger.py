@@ -1,4 +1,4 @@
-"""The tagger of a run, and the work on one picture: the stages in their order, each asked when needed."""
+"""The protocol that every kind of tagger has, and the outcomes of one image in the order of their stages."""
 
 from __future__ import annotations
 
@@ -21,59 +21,55 @@ class Tagger(Protocol):
 
     @property
     def chained(self) -> bool:
-        """Whether a description is made of the image's caption and keywords."""
+        """Whether the description is made from the image's caption and keywords."""
 
     def tag(self, stage: Stage, sample: Sample, caption: str, keywords: Sequence[str]) -> Output:
-        """The output of one stage; a chained tagger is given caption and keywords for the description.
+        """The output of one stage; caption and keywords are empty unless a chained tagger describes.
 
         Raises:
-            ImageError: the picture cannot be prepared.
-            ServerError: the server did not answer as it should.
+            ImageError: the image cannot be prepared.
+            ServerError: the server failed, or did not answer in time.
             TaggerError: the tagger gave no output.
         """
 
 
-class Work:
-    """The stages of one image, each asked when it is needed; a stage asked again is asked anew."""
+class ImageOutcomes:
+    """The outcomes of one image, each made when it is needed."""
 
     def __init__(self, tagger: Tagger, sample: Sample) -> None:
         self._tagger = tagger
         self._sample = sample
         self._outcomes: dict[Stage, Outcome] = {}
 
-    def ask(self, stage: Stage) -> Outcome:
-        """Ask one stage now; for the description, first what it is given."""
-        outcome = self._outcome(stage)
-        self._outcomes[stage] = outcome
+    def get(self, stage: Stage) -> Outcome:
+        """The outcome of a stage, made now unless it was made before."""
+        return self._outcomes.get(stage) or self.renew(stage)
+
+    def renew(self, stage: Stage) -> Outcome:
+        """The outcome of a stage, made now; for a description, caption and keywords are made if missing."""
+        self._outcomes[stage] = outcome = self._make(stage)
         return outcome
 
-    def have(self, stage: Stage) -> Outcome:
-        """The outcome of a stage, asked now unless it was before."""
-        return self._outcomes.get(stage) or self.ask(stage)
+    def _make(self, stage: Stage) -> Outcome:
+        if stage is not Stage.DESCRIPTION or not self._tagger.chained:
+            return self._tag(stage)
+        caption, keywords = self.get(Stage.CAPTION).output, self.get(Stage.KEYWORDS).output
+        if caption is None or keywords is None:
+            missing = Stage.CAPTION if caption is None else Stage.KEYWORDS
+            return self._failed(stage, "not-asked", f"skipped: no {missing}")
+        words = keywords.keywords.words if keywords.keywords else ()
+        return self._tag(stage, without_reasoning(caption.text), words)
 
-    def _outcome(self, stage: Stage) -> Outcome:
-        caption: str = ""
-        keywords: tuple[str, ...] = ()
-        if stage is Stage.DESCRIPTION and self._tagger.chained:
-            missing, caption, keywords = self._context()
-            if missing is not None:
-                return Outcome(self._sample, stage, None, (missing,))
+    def _tag(self, stage: Stage, caption: str = "", keywords: Sequence[str] = ()) -> Outcome:
         try:
             output = self._tagger.tag(stage, self._sample, caption, keywords)
         except ImageError as error:
-            return Outcome(self._sample, stage, None, (Failure("image", str(error)),))
+            return self._failed(stage, "image", str(error))
         except ServerError as error:
-            return Outcome(self._sample, stage, None, (Failure("server", str(error)),))
+            return self._failed(stage, "server", str(error))
         except TaggerError as error:
-            return Outcome(self._sample, stage, None, (Failure(TAGGER_CHECK, str(error)),))
+            return self._failed(stage, TAGGER_CHECK, str(error))
         return Outcome(self._sample, stage, output)
 
-    def _context(self) -> tuple[Failure | None, str, tuple[str, ...]]:
-        caption, keywords = self.have(Stage.CAPTION), self.have(Stage.KEYWORDS)
-        for needed in (caption, keywords):
-            if needed.output is None:
-                reason = f"not asked: it is given the {needed.stage}, and none came"
-                return Failure("not-asked", reason), "", ()
-        caption_text = without_reasoning(caption.output.text) if caption.output else ""
-        found = keywords.output.keywords if keywords.output else None
-        return None, caption_text, found.words if found else ()
+    def _failed(self, stage: Stage, check: str, reason: str) -> Outcome:
+        return Outcome(self._sample, stage, None, (Failure(check, reason),))
