@@ -504,7 +504,7 @@ def test_the_report_has_the_comparison(run: Run, project: pytest.Pytester, earli
     page = (project.path / "r.html").read_text()
     assert "Against the baseline" in page
     assert "worse than old/entries/served_vllm.json: caption.p50" in page
-    assert 'class="plot-svg paired"' in page
+    assert "caption, baseline: median 0.000 s" in page
     assert "server.version: 0.31.0 -&gt; 0.32.0" in page
 
 

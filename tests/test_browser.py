@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from io import BytesIO
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -18,9 +20,10 @@ from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
 from pytest_setups import cli
+from pytest_setups.registry.store import Registry
 from pytest_setups.report import html_reporter  # noqa: F401  # pytester forgets what an inner session imported
 from tests.conftest import COLOURS, Run
-from tests.recorders import record
+from tests.recorders import STAGES, entry_of, record
 from tests.servers.scripted import Scripted
 from tests.test_report import HOSTILE, hostile
 
@@ -92,9 +95,9 @@ def test_a_report_renders_with_its_pictures_and_plots(browser: Chrome, report: s
     assert browser.find_element(By.CSS_SELECTOR, ".verdict .badge").text == "success"
     widths = browser.execute_script("return [...document.images].map((image) => image.naturalWidth)")
     assert widths == [64] * len(COLOURS)
-    boxes = browser.find_elements(By.CSS_SELECTOR, "figure svg")
+    boxes = browser.find_elements(By.CSS_SELECTOR, "figure > svg")
     assert [box.size["height"] > 100 for box in boxes] == [True, True]
-    fill = "return getComputedStyle(document.querySelector('.plot-svg .bars rect, .plot-svg .bar rect')).fill"
+    fill = "return getComputedStyle(document.querySelector('.plot .bar')).fill"
     assert browser.execute_script(fill) == "rgb(47, 111, 183)"
     loaded = "return performance.getEntriesByType('resource').map((found) => found.name.slice(0, 5))"
     assert set(browser.execute_script(loaded)) <= {"data:"}
@@ -157,6 +160,50 @@ def shown(browser: Chrome) -> list[str]:
     return [link.text for link in browser.find_elements(By.CSS_SELECTOR, "tbody a") if link.is_displayed()]
 
 
+LABELS = """
+const labels = (plot) => [...plot.querySelectorAll("text")].map((text) => {
+  const { left, right, top, bottom } = text.getBoundingClientRect(), edge = plot.getBoundingClientRect();
+  return {
+    label: text.textContent, size: parseFloat(getComputedStyle(text).fontSize), left, right, top, bottom,
+    inside: left >= edge.left && right <= edge.right && top >= edge.top && bottom <= edge.bottom,
+  };
+});
+return [...document.querySelectorAll("svg.plot")].map(labels);
+"""
+
+
+def test_labels_of_plots_fit_a_phone(browser: Chrome, tmp_path: Path) -> None:
+    names = [f"a photo with quite a long name of the year {year}.jpeg" for year in range(2000, 2012)]
+    lines = [
+        {"image": name, "stage": stage, "passed": True, "latency_s": 3000.0 + 10 * len(stage)}
+        for name in names
+        for stage in STAGES
+    ]
+    results = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    for month in range(1, 10):
+        date = {"date_utc": f"2026-{month:02}-01T00:00:00Z", "images": [{"name": name} for name in names]}
+        entry = entry_of(server={"version": f"0.{month}.0.dev1+g0123456789"}, verification=date)
+        Registry(tmp_path / "registry").add(entry, results=results, slug=f"run-{month}", exact=True)
+    with pytest.raises(SystemExit):
+        cli.main(["report", "run-9", "-o", f"{tmp_path}/x.html", "--registry", f"{tmp_path}/registry"])
+    for width in (PHONE, 1280):
+        look(browser, width, "light")
+        browser.get((tmp_path / "x.html").as_uri())
+        plots = browser.execute_script(LABELS)
+        assert len(plots) == 3
+        for labels in plots:
+            assert [label["label"] for label in labels if not label["inside"]] == []
+            assert {label["size"] for label in labels} == {12}
+            assert [
+                (one["label"], other["label"])
+                for one, other in combinations(labels, 2)
+                if one["left"] < other["right"]
+                and other["left"] < one["right"]
+                and one["top"] < other["bottom"]
+                and other["top"] < one["bottom"]
+            ] == []
+
+
 def test_a_site_is_filtered(browser: Chrome, site: str) -> None:
     browser.get(site)
     assert shown(browser) == ["a10", "a9", "b"]
@@ -199,6 +246,6 @@ def test_a_site_leads_to_each_entry_and_back(browser: Chrome, site: str) -> None
     browser.get(site)
     browser.find_element(By.LINK_TEXT, "b").click()
     assert browser.find_element(By.CSS_SELECTOR, ".verdict code").text == "b"
-    assert len(browser.find_elements(By.CSS_SELECTOR, "figure svg")) == 3
+    assert len(browser.find_elements(By.CSS_SELECTOR, "figure > svg")) == 3
     browser.find_element(By.LINK_TEXT, "All setups").click()
     assert browser.current_url == site

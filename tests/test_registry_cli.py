@@ -563,7 +563,7 @@ def test_a_mistyped_command_ends_with_2(root: Path, setups: Command, arguments: 
 
 
 def test_the_command_line_needs_neither_a_server_nor_pictures() -> None:
-    heavy = "{'httpx', 'PIL', 'pytest', 'jinja2', 'pygal'}"
+    heavy = "{'httpx', 'PIL', 'pytest', 'jinja2'}"
     program = f"import sys, pytest_setups.cli; sys.exit(bool({heavy} & set(sys.modules)))"
 
     done = subprocess.run([sys.executable, "-c", program], env=os.environ, check=False)

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,10 +17,11 @@ from PIL import Image
 
 from pytest_setups import cli
 from pytest_setups.registry.entry import Entry
+from pytest_setups.registry.measurement import Measurement
 from pytest_setups.report.html import render_report
 from pytest_setups.report.pages import ComparedRow, ReportData
 from tests.conftest import COLOURS, Run, draw, no_traceback_of_ours
-from tests.recorders import setup
+from tests.recorders import STAGES, setup
 from tests.servers.scripted import Ask, Reply, Scripted, completion, seeing, words
 
 HOSTILE = (
@@ -93,7 +95,7 @@ def test_a_good_run_is_told_with_its_verdict_first(project: pytest.Pytester, run
     assert "pytest -p no:cacheprovider" in page.text
     assert "not recorded" not in page.text
     assert page.tags.count("img") == page.tags.count("article") == len(COLOURS)
-    assert page.tags.count("svg") == 2
+    assert page.source.count('class="plot"') == 2
     assert "rests near" in page.text
 
 
@@ -297,7 +299,7 @@ def test_a_site_has_a_page_for_each_entry_and_their_history(
     assert len(pages) == 2
     for page in map(page_of, pages):
         assert "This setup over time" in page.text
-        assert page.tags.count("svg") == 3
+        assert page.source.count('class="plot"') == 3
         assert "../index.html" in page.loads
     assert command(capsys, "site", "public")[0] == 1, "an earlier site is replaced"
 
@@ -324,3 +326,79 @@ def test_a_comparison_has_a_table_of_its_own() -> None:
 
     assert "Against the baseline before" in " ".join(page.text.split())
     assert "<b>breach</b>" in page.text
+
+
+def timed(image: str, latency_s: float, stages: Iterable[str] = STAGES) -> list[Measurement]:
+    return [
+        Measurement.model_validate({"image": image, "stage": stage, "passed": True, "latency_s": latency_s})
+        for stage in stages
+    ]
+
+
+def titles(data: ReportData) -> list[str]:
+    """The tooltips of a page's plots."""
+    return re.findall("<title>([^<]*)</title>(?!\n<style>)", render_report(data))
+
+
+def test_a_plot_names_the_image_of_an_outlier_and_stands_beside_the_baseline() -> None:
+    measurements = [one for n in range(9) for one in timed(f"photo-{n}.jpg", 0.5 + n / 100)]
+    measurements += timed("slow.jpg", 9.0, ["keywords"])
+    before = [one for n in range(8) for one in timed(f"photo-{n}.jpg", 0.25)]
+
+    shown = titles(
+        ReportData("success", "", Entry.from_document(setup()), measurements=measurements, before=before)
+    )
+
+    assert "keywords of slow.jpg: 9.000 s" in shown
+    assert not [title for title in shown if title.startswith("caption of")]
+    assert "caption: median 0.540 s, middle half from 0.520 s to 0.560 s, 9 answers" in shown
+    assert "caption, baseline: median 0.250 s, middle half from 0.250 s to 0.250 s, 8 answers" in shown
+
+
+def test_the_slowest_images_come_first_and_the_rest_are_counted() -> None:
+    measurements = [one for n in range(45) for one in timed(f"photo-{n}.jpg", 1 + n)]
+
+    data = ReportData("success", "", Entry.from_document(setup()), measurements=measurements)
+
+    bars = [title for title in titles(data) if ", caption: " in title]
+    assert [bars[0], bars[-1], len(bars)] == [
+        "photo-44.jpg, caption: 45.000 s",
+        "photo-5.jpg, caption: 6.000 s",
+        40,
+    ]
+    assert "5 faster images are not shown" in render_report(data)
+
+
+def test_a_setup_over_time_has_a_gap_where_a_run_has_no_figures() -> None:
+    history = [
+        (
+            f"run-{month}",
+            Entry.from_document(setup(verification={"date_utc": f"2026-{month:02}-01T00:00:00Z"})),
+        )
+        for month in range(1, 7)
+    ]
+    unmeasured = {"avg_latency_s": None, "stages": None}
+    history[2] = ("run-3", Entry.from_document(setup(performance=unmeasured)))
+
+    page = render_report(ReportData("success", "", history[-1][1], history=history))
+
+    assert page.count("caption, median 1.250 s") == 5
+    assert len(re.findall('<g class="line caption">\n(?:<line [^>]*>\n){3}<circle', page)) == 1
+    assert re.findall('<text class="middle"[^>]*>([^<]*)</text>', page) == [
+        "2026-06-01",
+        "2026-04-01",
+        "2026-02-01",
+    ]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e-9, 1e9])
+def test_latencies_that_no_server_has_do_not_stop_a_page(seconds: float) -> None:
+    entry = Entry.from_document(setup(performance={"avg_latency_s": seconds}))
+    history = [("a", entry), ("b", entry)]
+
+    page = Page(
+        render_report(ReportData("success", "", entry, measurements=timed("a.jpg", seconds), history=history))
+    )
+
+    assert page.source.count('class="plot"') == 3
+    assert not re.search("nan|inf s", page.source)

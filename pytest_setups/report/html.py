@@ -19,8 +19,10 @@ from pytest_setups.redaction import printable, redact, redact_command, redact_js
 from pytest_setups.registry.documents import fields
 from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.files import replace
-from pytest_setups.report import plots
 from pytest_setups.report.comparison_text import COLUMNS
+from pytest_setups.report.plots.bar_plot import bar_plot
+from pytest_setups.report.plots.box_plot import box_plot
+from pytest_setups.report.plots.line_plot import line_plot
 
 if TYPE_CHECKING:
     from pytest_setups.report.pages import ReportData, SiteData
@@ -41,9 +43,9 @@ def render_report(data: ReportData, *, home: bool = False) -> str:
         "report.html.j2",
         data=data,
         home=home,
-        stage_plot=plots.stage_box(data.measurements, data.before),
-        image_plot=plots.image_bars(data.measurements),
-        history_plot=plots.history_lines(data.history),
+        boxes=box_plot(data.measurements, data.before),
+        bars=bar_plot(data.measurements),
+        lines=line_plot(data.history),
     )
 
 
@@ -140,8 +142,10 @@ def _environment() -> Environment:
 
 def _shown(value: object) -> object:
     """What every expression of a template goes through: printable, bounded, without secrets."""
-    if value is None or isinstance(value, Markup):
-        return "" if value is None else value
+    if value is None:
+        return ""
+    if isinstance(value, Markup | int | float):  # numbers hold no secret, and plots are made of them
+        return value
     return printable(redact(str(value)), MAX_TEXT)
 
 
