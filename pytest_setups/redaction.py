@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 HIDDEN: Final = "[hidden]"
 MIN_LENGTH: Final = 8
-"""Characters of a secret that is replaced wherever it stands; a shorter one would tear other words apart."""
+"""Characters of a secret that is replaced wherever it stands: a shorter one may be a part of other words."""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -154,7 +154,7 @@ _PLACEHOLDER: Final = re.compile(
 # address, a file, a Python, a plugin. What else an unknown program takes may be one (`openssl enc -k`).
 _PLAIN: Final = re.compile(
     r"""
-      -?\d{1,10}(?:[.,]\d{1,10})*[A-Za-z]{0,3}
+      -?\d{1,5}(?:[.,]\d{1,5})*[A-Za-z]{0,3}
     | (?:[\d.*]+:|\[[\da-f:]*\]:|localhost:)?\d{1,5}(?:-\d{1,5})?:\d{1,5}(?:-\d{1,5})?(?:/\w{3,4})?
     | (?:~|\.{1,2})?/.* | [A-Za-z]:\\.* | [A-Za-z][\w+.-]*://.*
     | (?:localhost|[\d.]+):\d{1,5}(?:/\S*)?
@@ -241,6 +241,7 @@ _KNOWN_SHAPE: Final = re.compile(
     )""",
     re.VERBOSE,
 )
+_TELLING_PREFIXES: Final = ("sk-proj-", "sk-svcacct-", "sk-ant-", "sk-or-v1-")
 _RANDOM_RUN: Final = re.compile(r"[A-Za-z0-9_]{16,}+")
 _PEM_BEGIN: Final = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----")  # RFC 7468
 _PEM_END: Final = re.compile(r"-----END [A-Z ]{0,40}PRIVATE KEY-----")
@@ -296,6 +297,7 @@ _BRACKET: Final = re.compile(
 _BARE: Final = re.compile(r"""(?:[^\s"'`]|["'`](?=[^\s,}\]):;"'`]))++""")
 _BARE_IN_QUERY: Final = re.compile(r"""[^\s"'`&;#<>]++""")
 _REST_OF_LINE: Final = re.compile(r"""[^\n"']++""")
+_DIGITS_OF_A_NUMBER: Final = 5
 _CLOSERS: Final = "])},.;:!?"
 _PLACEHOLDER_WITH_SPACES: Final = re.compile(r"<[^<>\n]{1,60}>|\$\(|`")
 
@@ -335,7 +337,7 @@ def _secret_after(text: str, name: re.Match[str]) -> _Value | None:
 
 
 def _opens_headers(text: str, name: str, assigns: re.Match[str]) -> bool:
-    """Whether HTTP headers follow in brackets, of which every server may have a secret one of its own."""
+    """Whether HTTP headers follow in brackets, of which any server may have secret ones of its own."""
     return _holds_headers(name) and text[assigns.end() : assigns.end() + 1] in {"{", "["}
 
 
@@ -356,14 +358,14 @@ def _value_at(text: str, at: int, bare: re.Pattern[str]) -> _Value | None:
     if text[at : at + 1] in {"[", "{"}:
         stop = _closing(text, at)
         return _Value(at, stop, text[at:stop])
-    found = bare.match(text, at)
-    return _bare(text, found) if found else None
+    match = bare.match(text, at)
+    return _bare(text, match) if match else None
 
 
 def _quoted(text: str, at: int, delimiter: str) -> _Value:
     if string := _STRING.get(delimiter):
-        found = string.match(text, at)
-        stop = found.end() if found else at
+        match = string.match(text, at)
+        stop = match.end() if match else at
     else:  # JSON in a string: \"value\"
         closing = text.find(delimiter, at + len(delimiter))
         stop = len(text) if closing < 0 else closing + len(delimiter)
@@ -380,9 +382,9 @@ def _closing(text: str, at: int) -> int:
     return len(text)
 
 
-def _bare(text: str, found: re.Match[str]) -> _Value | None:
-    start, stop = found.span()
-    scheme = found[0].lower()
+def _bare(text: str, match: re.Match[str]) -> _Value | None:
+    start, stop = match.span()
+    scheme = match[0].lower()
     space = _SPACE.match(text, stop) if scheme in _SCHEMES else None
     if space is not None:
         pattern = _REST_OF_LINE if scheme in _SCHEMES_WITH_FIELDS else _BARE
@@ -410,7 +412,8 @@ def _is_secret(text: str, name: str, value: _Value, by: str, marks: str) -> bool
         return True
     # "session: 5 images", "auth: asked the user": a number, or a plain word in the middle of a sentence.
     follows = text[value.stop : value.stop + 1] == " " and _NAME.match(text, value.stop + 1)
-    return not (value.text.isdigit() or (follows and value.text.isalpha()))
+    number = value.text.isdigit() and len(value.text) <= _DIGITS_OF_A_NUMBER
+    return not (number or (follows and value.text.isalpha()))
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -480,6 +483,8 @@ class _Hiding:
 
     def _shape(self, token: str) -> str:
         """Names of models begin like some tokens (sk-learn-vision-7b); only a token has a long random run."""
+        if token.startswith(_TELLING_PREFIXES):
+            return self.hide(token)
         if token.startswith(("sk-", "hf_")) and not any(map(_looks_random, _RANDOM_RUN.findall(token))):
             return token
         return self.hide(token)
@@ -559,7 +564,7 @@ class _Hiding:
         return HIDDEN
 
     def _headers(self, value: Any) -> Any:
-        """HTTP headers, of which every server may have a secret one of its own."""
+        """HTTP headers, of which any server may have secret ones of its own."""
         if isinstance(value, list):
             return [self._headers(part) for part in value]
         if isinstance(value, dict):
@@ -645,13 +650,13 @@ _COMMAND_HINT: Final = re.compile(rf"{_HINT.pattern}|(?<![\w-])-[a-z]{{0,4}}[upk
 _USER_NAMES: Final = frozenset({"user", "proxy-user"})
 _DEEPEST: Final = 4
 # One-letter options whose values are secrets, by program.
-_SECRET_LETTERS: Final[Mapping[str, str]] = {
-    "curl": "b",
-    "mariadb": "p",
-    "mysql": "p",
-    "mysqldump": "p",
-    "redis-cli": "a",
-    "sshpass": "p",
+_SECRET_LETTERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "curl": ("b",),
+    "mariadb": ("p",),
+    "mysql": ("p",),
+    "mysqldump": ("p",),
+    "redis-cli": ("a",),
+    "sshpass": ("p",),
 }
 # Programs whose -p and -k are known, and no secrets.
 _PLAIN_LETTERS: Final = _words(
@@ -683,7 +688,7 @@ class _Word:
         return cls(raw, "".join(map(_unquoted, _PIECE.findall(raw))))
 
     def rewritten(self, new: str) -> str:
-        """The new text in the old quotes; ``[hidden]`` itself needs none, because nobody can run it."""
+        """The new text in the old quotes; ``[hidden]`` itself needs none: it cannot be run anyway."""
         if new == self.text:
             return self.raw
         start = _option_start(self.raw)
@@ -736,7 +741,7 @@ class _Words:
     def __init__(self, hiding: _Hiding, depth: int = 0) -> None:
         self._hiding = hiding
         self._depth = depth
-        self._programs: set[str] = set()
+        self._program = ""
         self._after_option = False
         self._awaited: str | None = None
         self._in_header = False
@@ -749,21 +754,27 @@ class _Words:
         """End the simple command; a value that is awaited may stand on the next line."""
         if by != "\n" or self._awaited == self._LIST:
             self._awaited = None
-        self._programs.clear()
+        self._program = ""
         self._after_option = False
 
     def take(self, word: str) -> str:
         """The next word without secrets."""
         awaited, self._awaited = self._awaited, None
+        self._in_header = self._in_header and awaited is not None
         option = _OPTION.fullmatch(word)
         if option is not None:
-            self._after_option = True
+            self._after_option, self._in_header = True, False
             return self._option(word, option)
         if awaited is not None:
             self._after_option = False
             return self._value(awaited, word)
+        if re.match("-[A-Za-z]", word):  # -pS3+cret, which the name of an option cannot be
+            self._after_option = True
+            return self._attached(word) or self._hiding.text(word)
         if not self._after_option:
-            self._programs.add(re.split(r"[/\\]", word)[-1].partition(".")[0])
+            name = re.split(r"[/\\]", word)[-1].partition(".")[0]
+            # The last one counts: sshpass -p PASSWORD ssh -p 22
+            self._program = name if name in _PLAIN_LETTERS or name in _SECRET_LETTERS else self._program
         self._after_option = False
         return self._plain(word)
 
@@ -790,9 +801,11 @@ class _Words:
             return True
         if not short:
             return False
-        letters = "".join(_SECRET_LETTERS.get(program, "") for program in self._programs)
-        unknown = name in {"p", "k"} and not self._programs & _PLAIN_LETTERS
-        return name in letters or unknown or _is_user_switch(name)
+        unknown = name in {"p", "k"} and self._program not in _PLAIN_LETTERS
+        return unknown or self._is_secret_letter(name) or _is_user_switch(name)
+
+    def _is_secret_letter(self, name: str) -> bool:
+        return name in _SECRET_LETTERS.get(self._program, ())
 
     def _attached(self, word: str) -> str | None:
         """``-pSECRET``, ``-uuser:password``, ``-HName: value``; None for anything else."""
@@ -804,8 +817,9 @@ class _Words:
         if letter == "H" and ":" in value:
             return f"-H{self._plain(value)}"
         long = re.split("[=-]", word[1:], maxsplit=1)[0] in _P_OPTIONS
-        plain = long or _PLAIN.fullmatch(value) or _is_placeholder(value) or self._programs & _PLAIN_LETTERS
-        return None if letter != "p" or plain else f"-p{self._hiding.hide(value)}"
+        known = long or self._program in _PLAIN_LETTERS or _is_placeholder(value)
+        plain = _PLAIN.fullmatch(value) and not self._is_secret_letter(letter)
+        return None if letter != "p" or known or plain else f"-p{self._hiding.hide(value)}"
 
     def _value(self, name: str, word: str) -> str:
         """The value of an option that is judged by its name."""
@@ -824,7 +838,8 @@ class _Words:
             self._awaited = self._LIST if name.lower().endswith(("key", "keys", "tokens")) else None
             return self._secret(name, word)
         self._awaited = self._LIST if name == self._LIST else None
-        return self._plain(word) if _PLAIN.fullmatch(word) else self._secret(name, word)
+        plain = _PLAIN.fullmatch(word) and not self._is_secret_letter(name)
+        return self._plain(word) if plain else self._secret(name, word)
 
     def _headers(self, name: str, word: str) -> str:
         if word[:1] not in {"{", "["} or word.startswith(HIDDEN):

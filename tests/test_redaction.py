@@ -89,6 +89,8 @@ SECRET_COMMANDS = [
     f"curl -H Authorization:\\ Token\\ {S} http://localhost/v1",
     f"http :8000 Authorization:'Token {S}'",
     f"Authorization: Token {S}",
+    f"Authorization: --auth {S}",
+    f"Authorization: ; my-tagger --auth {S}",
     f"curl 'http://localhost/v1?X-Amz-Signature={S}&x=1'",
     f"curl http://user:{S}@localhost/v1",
     f"curl 'http://user:a/{S}@localhost/v1'",
@@ -185,6 +187,9 @@ SECRET_TEXTS = [
     f"-----BEGIN RSA PRIVATE KEY-----\n{S}\n{T}\n-----END RSA PRIVATE KEY-----\n",
     f"-----BEGIN PRIVATE KEY-----\n{S}\n",
 ]
+
+SHAPES = ("sk-", "hf_", "ghp_", "github_pat_", "xox", "eyJ")
+"""Tokens that are known by what they consist of."""
 
 NAMES_THAT_HIDE = """
     api_key apiKey APIKey X-Api-Key OPENAI_API_KEY API_KEY_2 api_keys apikey api-keys key keys auth
@@ -284,6 +289,31 @@ def test_no_secret_stays_in_a_command(command: str) -> None:
     assert HIDDEN in shown
     gone(shown, command)
     gone(json.dumps(redact_words(shlex.split(command))) if readable(command) else "", command)
+
+
+@pytest.mark.parametrize(
+    "secrets", [("swordfish", "opensesame"), ("SWORDFISH", "OPENSESAME"), ("q.w_e+1", "x-y~z")]
+)
+def test_a_secret_may_look_like_anything(secrets: tuple[str, str]) -> None:
+    tables = [(redact_command, SECRET_COMMANDS), (redact, SECRET_TEXTS)]
+    left = [
+        text
+        for hide, texts in tables
+        for text in texts
+        if not any(shape in text for shape in SHAPES)
+        for shown in [hide(text.replace(S, secrets[0]).replace(T, secrets[1]))]
+        if (S in text and secrets[0] in shown) or (T in text and secrets[1] in shown)
+    ]
+
+    assert left == []
+
+
+def test_a_number_may_be_a_password() -> None:
+    assert redact_command("sshpass -p 1234 ssh -p 22 host") == "sshpass -p [hidden] ssh -p 22 host"
+    assert redact_command("mysql -p1234") == "mysql -p[hidden]"
+    assert redact_command("x -p 24001 -k 12345678 --api-key 1 87654321") == (
+        "x -p 24001 -k [hidden] --api-key [hidden] [hidden]"
+    )
 
 
 @pytest.mark.parametrize("command", SECRET_COMMANDS)
@@ -479,11 +509,11 @@ def test_secrets_are_collected_from_where_they_stand() -> None:
         "HOME": "/home/ann",
     }
 
-    found = environment_secrets(environ)
+    secrets = environment_secrets(environ)
 
-    assert {"hf_value-of-it", "pass%20word", "pass word"} <= set(found)
-    assert not {"abc", "/etc/ssl/private/host.pem", "/home/ann/photos", "lm-studio", "$OTHER"} & set(found)
-    assert redact("Basic YW5uOnBhc3Mgd29yZA== was refused", *found) == "Basic [hidden] was refused"
+    assert {"hf_value-of-it", "pass%20word", "pass word"} <= set(secrets)
+    assert not {"abc", "/etc/ssl/private/host.pem", "/home/ann/photos", "lm-studio", "$OTHER"} & set(secrets)
+    assert redact("Basic YW5uOnBhc3Mgd29yZA== was refused", *secrets) == "Basic [hidden] was refused"
     assert url_secrets("http://ann:short@h/?token=longenough") == ("YW5uOnNob3J0", "longenough")
     assert command_secrets(
         "X_KEY='a long key' serve --api-key first-one,second-one third-one -u ann:fourth-one"

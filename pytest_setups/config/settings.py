@@ -141,13 +141,13 @@ class Settings(BaseModel):
         """Every secret that the settings know of: a server or a tagger may repeat it in any answer."""
         template = self.tagger_command.text if self.tagger_command else None
         commands = filter(None, (self.server_command, self.launch_command, template))
-        found = [
+        secrets = [
             *filter(None, (self.api_key(),)),
             *(secret for command in commands for secret in command_secrets(command)),
             *json_secrets(self.extra_body),
             *environment_secrets(os.environ),
         ]
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(secrets))
 
 
 def _unset_variable(name: str) -> str:
