@@ -59,7 +59,7 @@ def request() -> Request:
 
 def picture() -> PreparedImage:
     """A picture of 300 KiB."""
-    return PreparedImage(base64.b64encode(os.urandom(PICTURE_BYTES)), 1024, 768, "")
+    return PreparedImage(base64.b64encode(os.urandom(PICTURE_BYTES)), 1024, 768)
 
 
 def cpu_per_request() -> None:

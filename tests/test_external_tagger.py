@@ -344,12 +344,12 @@ def test_paths_are_exact_unless_asked(run: Run, project: pytest.Pytester) -> Non
 
 WRONG = {
     f"{STANDIN} --x {{modell}}": "*unknown placeholder {modell}; known are {images}, {base_url}, {model}, *",
-    "true {images}": "*the command does not say {output}, the file that it writes its JSON lines to*",
-    "true {output}": "*the command does not say {images}, the folder of the pictures to tag*",
-    f"{STANDIN} > log.txt": "*'>' is for a shell, and the command is run without one: put it into a script*",
-    f"{STANDIN} 2>&1 | tee log": "*'2>&1' is for a shell*",
-    "no-such-program {images} {output}": "*no program 'no-such-program' that can be run*",
-    "X=1 true {images} {output}": "*no program 'X=1' that can be run: without a shell, variables are set *",
+    "true {images}": "*the command is missing {output}, the file that it writes its JSON lines to*",
+    "true {output}": "*the command is missing {images}, the folder of the images to tag*",
+    f"{STANDIN} > log.txt": "*'>' needs a shell, and the command is run without one: write a script*",
+    f"{STANDIN} 2>&1 | tee log": "*'2>&1' needs a shell*",
+    "no-such-program {images} {output}": "*'no-such-program' is not a program that can be run*",
+    "X=1 true {images} {output}": "*'X=1' is not a program that can be run: set variables before pytest, *",
     "true '{images} {output}": "*not a command: no closing quotation*",
     " ": "*--setup-tagger-command: the command is empty*",
 }

@@ -31,7 +31,7 @@ MISTAKES = {
     '--setup-extra-body={"model": "x"}': "--setup-extra-body: 'model' is set by another option*",
     "--setup-prompts=poetry": "--setup-prompts: poetry is neither a profile (default, concise, archive)*",
     "--setup-images=nowhere": "no such file or folder: *nowhere",
-    "--setup-images=notes.txt": "*notes.txt is not named like an image: known are *",
+    "--setup-images=notes.txt": "*notes.txt is not an image; supported are *",
     "--setup-images=empty": "no images in *empty: looked for *.jpg*",
     "--setup-api-key-env=NO_SUCH_KEY": "--setup-api-key-env: the environment variable 'NO_SUCH_KEY'*not set",
     "--setup-slug=Über": "--setup-slug: 'Über' is not a slug: use a-z 0-9 . _ -*",
@@ -188,8 +188,8 @@ def test_own_prompts(run: Run, project: pytest.Pytester, server: Scripted) -> No
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("caption = 1", "*'caption' must be a text that is not empty*"),
-        ("captoin = 'x'", "*unknown key 'captoin'; a profile has system, caption, keywords, description*"),
+        ("caption = 1", "*'caption' must be a string that is not empty*"),
+        ("captoin = 'x'", "*unknown key 'captoin'; a profile has caption, keywords, description and sys*"),
         ("caption", "*is not TOML: *"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The command of an external tagger as its user wrote it: words with placeholders, never run by a shell."""
+"""The command of ``--setup-tagger-command`` as typed: words with placeholders, never run by a shell."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
-from pytest_setups.redaction import one_line, redact
+from pytest_setups.redaction import one_line, redact_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,11 +29,11 @@ PLACEHOLDERS: Final = (
     "timeout",
 )
 REQUIRED: Final = {
-    "images": "the folder of the pictures to tag",
+    "images": "the folder of the images to tag",
     "output": "the file that it writes its JSON lines to",
 }
-_PLACEHOLDER: Final = re.compile(r"\{\{(?P<kept>\w+)\}\}|\{(?P<name>[A-Za-z_]\w*)\}")
-_ONLY_A_SHELL: Final = re.compile(r"\|\|?|&&?|;|(?:\d|&)?>>?(?:&\d)?|<")
+_PLACEHOLDER: Final = re.compile(r"\{\{(?P<literal>\w+)\}\}|\{(?P<name>[A-Za-z_]\w*)\}")
+_SHELL_OPERATOR: Final = re.compile(r"\|\|?|&&?|;|(?:\d|&)?>>?(?:&\d)?|<")
 
 
 class TemplateError(ValueError):
@@ -42,7 +42,13 @@ class TemplateError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class CommandTemplate:
-    """A command whose words may hold ``{placeholders}``; ``{{name}}`` gives the program ``{name}``."""
+    """A command whose words may hold ``{placeholders}``; ``{{name}}`` becomes ``{name}``.
+
+    Attributes:
+        text: the command as typed, on one line.
+        words: the program and its arguments, placeholders not filled in.
+        names: the placeholders that it has.
+    """
 
     text: str
     words: tuple[str, ...]
@@ -50,60 +56,71 @@ class CommandTemplate:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The template that a user wrote.
+        """The template that a user typed.
 
         Raises:
-            TemplateError: no command, an open quote, an unknown placeholder or one missing that every
-                tagger needs, something only a shell understands, or no such program.
+            TemplateError: no command, an open quotation, a placeholder that is unknown, a required one that
+                is missing, an operator of a shell, or a program that does not exist.
         """
+        # An ini file and a copied command may continue on the next line, with or without a backslash.
         text = re.sub(r"\s*\\?\n\s*", " ", text.strip())
-        words = _words(text)
-        found = [match["name"] for word in words for match in _PLACEHOLDER.finditer(word) if match["name"]]
-        unknown = [name for name in found if name not in PLACEHOLDERS]
-        if unknown:
-            known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
-            message = f"unknown placeholder {{{unknown[0]}}}; known are {known} ({{{{x}}}} is {{x}} itself)"
-            raise TemplateError(message)
-        for name, meaning in REQUIRED.items():
-            if name not in found:
-                message = f"the command does not say {{{name}}}, {meaning}"
-                raise TemplateError(message)
+        words = _split(text)
+        names = frozenset(
+            match["name"] for word in words for match in _PLACEHOLDER.finditer(word) if match["name"]
+        )
+        _check_placeholders(names)
         _check_program(words[0])
-        return cls(text=text, words=tuple(words), names=frozenset(found))
+        return cls(text=text, words=tuple(words), names=names)
 
     def fill(self, values: Mapping[str, str]) -> tuple[str, ...]:
-        """The words of the command with the values in their places; ``~/`` is the home directory."""
-        return tuple(
-            _PLACEHOLDER.sub(
-                lambda match: f"{{{match['kept']}}}" if match["kept"] else values[match["name"]], word
-            )
-            for word in map(_at_home, self.words)
-        )
+        """The program and its arguments, with the values in place of the placeholders.
+
+        A leading ``~/`` becomes the home directory, as a shell would do it.
+        """
+        return tuple(_filled(_with_home(word), values) for word in self.words)
 
 
-def _words(text: str) -> list[str]:
+def _split(text: str) -> list[str]:
     try:
         words = shlex.split(text)
     except ValueError as error:
-        message = f"not a command: {str(error).lower()}"
-        raise TemplateError(message) from None
+        raise TemplateError(f"not a command: {str(error).lower()}") from None
     if not words:
-        message = "the command is empty"
-        raise TemplateError(message)
+        raise TemplateError("the command is empty")
     for word in words:
-        if _ONLY_A_SHELL.fullmatch(word):
-            message = f"{word!r} is for a shell, and the command is run without one: put it into a script"
-            raise TemplateError(message)
+        if _SHELL_OPERATOR.fullmatch(word):
+            raise TemplateError(
+                f"{word!r} needs a shell, and the command is run without one: write a script and name it here"
+            )
     return words
 
 
+def _check_placeholders(names: frozenset[str]) -> None:
+    unknown = sorted(names - set(PLACEHOLDERS))
+    if unknown:
+        known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+        raise TemplateError(
+            f"unknown placeholder {{{unknown[0]}}}; known are {known} (write {{{{x}}}} for {{x}} itself)"
+        )
+    for name, meaning in REQUIRED.items():
+        if name not in names:
+            raise TemplateError(f"the command is missing {{{name}}}, {meaning}")
+
+
 def _check_program(program: str) -> None:
-    if not _PLACEHOLDER.search(program) and shutil.which(_at_home(program)) is None:
-        message = f"no program {one_line(redact(program), 200)!r} that can be run"
-        if re.match(r"\w+=", program):
-            message = f"{message}: without a shell, variables are set before pytest"
-        raise TemplateError(message)
+    if _PLACEHOLDER.search(program) or shutil.which(_with_home(program)):
+        return
+    message = f"{one_line(redact_command(program), 200)!r} is not a program that can be run"
+    if re.match(r"\w+=", program):
+        message = f"{message}: set variables before pytest, the command is run without a shell"
+    raise TemplateError(message)
 
 
-def _at_home(word: str) -> str:
+def _filled(word: str, values: Mapping[str, str]) -> str:
+    return _PLACEHOLDER.sub(
+        lambda match: f"{{{match['literal']}}}" if match["literal"] else values[match["name"]], word
+    )
+
+
+def _with_home(word: str) -> str:
     return os.path.expanduser(word) if word.startswith("~/") else word

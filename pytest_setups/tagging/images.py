@@ -1,4 +1,4 @@
-"""Sample images: finding them, and preparing each once as the JPEG that is sent.
+"""Sample images: which files they are, and each as the JPEG that is sent.
 
 EXIF orientation is applied; CMYK, palette, alpha, 16-bit and greyscale become RGB. JPEG is what every
 server reads; some refuse WebP and TIFF.
@@ -25,18 +25,24 @@ SUFFIXES: Final = frozenset(
 FORMAT: Final = "JPEG"
 MIME: Final = "image/jpeg"
 QUALITY: Final = 90
+# Pillow's convert("RGB") clips these modes at 255 instead of scaling them. Pillow reads 16-bit PNG and TIFF
+# as "I;16" and 16-bit PGM and PPM as "I".
 _SIXTEEN_BIT_MODES: Final = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
+_CONTROL_EDGE: Final = 256
 
 
 class ImageError(Exception):
-    """A picture that cannot be prepared; the message says why."""
+    """An image that cannot be prepared; the message says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A sample image: its name, unique in the run, and its file.
+    """A sample image.
 
-    ``nth`` is which of the samples of its outputs is taken, from 1 (``--setup-repeat``).
+    Attributes:
+        name: unique in the run: the file's name, with as many parent folders as that takes.
+        path: the file.
+        nth: which sample of its outputs is taken, from 1; above 1 with ``--setup-repeat`` only.
     """
 
     name: str
@@ -46,29 +52,27 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class PreparedImage:
-    """A picture ready to send: base64 of the JPEG, its size in pixels, sha256 of the pixels sent."""
+    """An image ready to send: an RGB JPEG of ``width`` by ``height`` pixels, encoded in base64."""
 
     base64: bytes
     width: int
     height: int
-    sha256: str
 
 
 def find_samples(paths: Sequence[Path]) -> list[Sample]:
-    """Every image below the given files and folders, sorted by name; a file given twice counts once.
+    """Every image in the given files and folders, sorted by name; a file that is named twice counts once.
 
-    Files of the same name are told apart by as many parent folders as it takes.
+    Folders are searched with their subfolders; hidden files and folders are left out.
 
     Raises:
-        ImageError: a path does not exist or is no image, or there are no images at all.
+        ImageError: a path does not exist or is not an image, or there are no images at all.
     """
     files = list(dict.fromkeys(file.resolve() for path in paths for file in _files(path)))
     if not files:
-        where = ", ".join(str(path) for path in paths)
-        message = f"no images in {where}: looked for {', '.join(sorted(SUFFIXES))}"
-        raise ImageError(message)
+        searched = ", ".join(str(path) for path in paths)
+        raise ImageError(f"no images in {searched}: looked for {', '.join(sorted(SUFFIXES))}")
     return sorted(
-        (Sample(name, file) for file, name in _names(files).items()), key=lambda sample: sample.name
+        (Sample(name, file) for file, name in _unique_names(files).items()), key=lambda sample: sample.name
     )
 
 
@@ -82,22 +86,20 @@ def _files(path: Path) -> Iterable[Path]:
             and not any(part.startswith(".") for part in file.relative_to(path).parts)
         )
     if not path.is_file():
-        message = f"no such file or folder: {path}"
-        raise ImageError(message)
+        raise ImageError(f"no such file or folder: {path}")
     if path.suffix.lower() not in SUFFIXES:
-        message = f"{path} is not named like an image: known are {', '.join(sorted(SUFFIXES))}"
-        raise ImageError(message)
+        raise ImageError(f"{path} is not an image; supported are {', '.join(sorted(SUFFIXES))}")
     return (path,)
 
 
-def _names(files: Iterable[Path]) -> dict[Path, str]:
+def _unique_names(files: Iterable[Path]) -> dict[Path, str]:
     names: dict[Path, str] = {}
-    left, depth = list(files), 1
-    while left:
-        tails = {file: "/".join(file.parts[-depth:]) for file in left}
+    unnamed, depth = list(files), 1
+    while unnamed:
+        tails = {file: "/".join(file.parts[-depth:]) for file in unnamed}
         count = Counter(tails.values())
         names.update({file: tail for file, tail in tails.items() if count[tail] == 1})
-        left = [file for file in left if file not in names]
+        unnamed = [file for file in unnamed if file not in names]
         depth += 1
     return names
 
@@ -112,12 +114,11 @@ def file_sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        message = f"{path.name} cannot be read: {error.strerror or error}"
-        raise ImageError(message) from None
+        raise ImageError(f"{path.name} cannot be read: {error.strerror or error}") from None
 
 
 def prepare(path: Path, max_edge: int) -> PreparedImage:
-    """Decode, turn, convert to RGB, scale down to ``max_edge`` pixels and encode one picture.
+    """Decode, turn upright, convert to RGB, scale down to ``max_edge`` pixels and encode one image.
 
     Raises:
         ImageError: unreadable, not an image, truncated, or a decompression bomb.
@@ -130,32 +131,38 @@ def prepare(path: Path, max_edge: int) -> PreparedImage:
         message = f"{path.name} is not an image that Pillow can read"
     except Image.DecompressionBombError:
         message = f"{path.name} is a decompression bomb: more pixels than Pillow opens"
+    # Pillow's decoders raise all of these for broken files (SyntaxError: a PNG's broken chunk), and warnings
+    # are errors where a user's pytest configuration makes them so.
     except (OSError, ValueError, ArithmeticError, SyntaxError, EOFError, MemoryError, Warning) as error:
-        message = (
-            f"{path.name} cannot be read: {getattr(error, 'strerror', None) or error or type(error).__name__}"
-        )
+        reason = getattr(error, "strerror", None) or error or type(error).__name__
+        message = f"{path.name} cannot be read: {reason}"
     raise ImageError(message)
 
 
 def encode(image: Image.Image, max_edge: int) -> PreparedImage:
-    """An RGB picture scaled down to ``max_edge`` pixels as JPEG in base64."""
+    """An RGB image as JPEG in base64; the longest edge is at most ``max_edge`` pixels, never enlarged.
+
+    The given image is scaled in place.
+    """
+    # reducing_gap: first shrink by a whole number to at least twice the size, which is faster and looks
+    # the same (https://pillow.readthedocs.io/en/stable/reference/Image.html#PIL.Image.Image.thumbnail).
     image.thumbnail((max_edge, max_edge), Image.Resampling.LANCZOS, reducing_gap=2.0)
     buffer = io.BytesIO()
     image.save(buffer, FORMAT, quality=QUALITY)
-    data = buffer.getvalue()
-    return PreparedImage(base64.b64encode(data), image.width, image.height, hashlib.sha256(data).hexdigest())
+    return PreparedImage(base64.b64encode(buffer.getvalue()), image.width, image.height)
 
 
 def control_pictures() -> tuple[PreparedImage, PreparedImage]:
-    """Two pictures that nobody who sees could describe in the same words.
+    """A white disc on red and a yellow square on blue, 256 by 256 pixels.
 
-    A white disc on red and a yellow square on blue, 256 x 256 pixels.
+    A model that sees does not describe both in the same words.
     """
-    disc = Image.new("RGB", (256, 256), (220, 20, 20))
+    size = (_CONTROL_EDGE, _CONTROL_EDGE)
+    disc = Image.new("RGB", size, (220, 20, 20))
     ImageDraw.Draw(disc).ellipse((64, 64, 192, 192), fill=(255, 255, 255))
-    square = Image.new("RGB", (256, 256), (20, 40, 220))
+    square = Image.new("RGB", size, (20, 40, 220))
     ImageDraw.Draw(square).rectangle((72, 72, 184, 184), fill=(255, 230, 30))
-    return encode(disc, 256), encode(square, 256)
+    return encode(disc, _CONTROL_EDGE), encode(square, _CONTROL_EDGE)
 
 
 def _draft_size(size: tuple[int, int], max_edge: int) -> tuple[int, int]:
@@ -168,13 +175,15 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode in _SIXTEEN_BIT_MODES:
         return _eight_bit(image).convert("RGB")
     if image.mode == "F":
+        # Floating-point TIFF files hold 0 to 1.
         return image.point(lambda value: value * 255).convert("RGB")
     if image.has_transparency_data:
+        # On white: behind transparent pixels, files hold any colour, mostly black.
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     return image.convert("RGB")
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    wide = image.convert("I")
-    return wide.point(lambda value: value * (1 / 256)).convert("L")
+    # Pillow's point() accepts a factor, not a shift: 1 / 256 keeps the upper eight bits.
+    return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")

@@ -14,15 +14,21 @@ if TYPE_CHECKING:
 
 MAX_KEYWORDS: Final = 200
 MAX_KEYWORD_LENGTH: Final = 100
+# A part with more words than this is a sentence, and its commas do not make it a list.
 MAX_LISTED_WORDS: Final = 5
+_FENCE: Final = re.compile(r"```\w*\s*(.+?)\s*(?:```|\Z)", re.DOTALL)
+_HEADING: Final = re.compile(r"\A\s*(?:here (?:are|is)[^:\n]*|keywords|tags)\s*:\s*", re.IGNORECASE)
+_BULLET_OR_END: Final = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s*|[.\s]+$")
 
 
 @dataclass(frozen=True, slots=True)
 class Keywords:
-    """Keywords in order, distinct regardless of case; ``given`` counts them before that.
+    """The keywords of an answer.
 
-    ``form`` is how they came: json-object, json-array, fenced-json or list in an answer's text; values
-    where a tagger gave them one by one.
+    Attributes:
+        words: distinct regardless of case, in order, at most ``MAX_KEYWORDS``.
+        given: how many there were before duplicates were removed.
+        form: json-object, json-array, fenced-json or list in a text; values where a tagger gave a sequence.
     """
 
     words: tuple[str, ...]
@@ -31,9 +37,10 @@ class Keywords:
 
 
 def parse_keywords(text: str) -> Keywords | None:
-    """The keywords in an answer, or None where it holds no list of them."""
+    """The keywords in an answer, or None where it does not contain a list of them."""
     text = text.strip()
-    fence = re.search(r"```\w*\s*(.+?)\s*(?:```|\Z)", text, re.DOTALL)
+    # Many models put the JSON that they are asked for into a fence (karakeep#318).
+    fence = _FENCE.search(text)
     if fence:
         return _from_json(fence[1], "fenced-json") or _from_list(fence[1])
     start = re.search(r"[{\[]", text)
@@ -44,32 +51,30 @@ def parse_keywords(text: str) -> Keywords | None:
 
 
 def as_keywords(items: Sequence[object]) -> Keywords:
-    """The keywords that a tagger gave one by one: texts, or objects with a ``keyword``."""
+    """The keywords in a sequence of texts, or of objects with a ``keyword``, ``name`` or ``tag``."""
     return _distinct(items, "values")
 
 
 def _from_json(text: str, form: str) -> Keywords | None:
     try:
-        found, _ = json.JSONDecoder(strict=False).raw_decode(text)
+        # Not strict: models write line ends inside strings. raw_decode: text may follow the JSON.
+        value, _ = json.JSONDecoder(strict=False).raw_decode(text)
     except (ValueError, RecursionError):
         return None
-    if isinstance(found, dict):
-        lists = [value for value in found.values() if isinstance(value, list)]
-        found = found.get("keywords") or (lists[0] if lists else [])
-    if isinstance(found, str):
-        found = found.split(",")
-    return _distinct(found, form) if isinstance(found, list) else None
+    if isinstance(value, dict):
+        lists = [part for part in value.values() if isinstance(part, list)]
+        value = value.get("keywords") or (lists[0] if lists else [])
+    if isinstance(value, str):
+        value = value.split(",")
+    return _distinct(value, form) if isinstance(value, list) else None
 
 
 def _from_list(text: str) -> Keywords | None:
-    """A list on one line with commas, or of one keyword a line with or without bullets."""
-    text = re.sub(r"\A\s*(?:here (?:are|is)[^:\n]*|keywords|tags)\s*:\s*", "", text, flags=re.IGNORECASE)
-    parts = re.split(r"[,;\n]", text)
-    words = [re.sub(r"^\s*(?:[-*•]|\d+[.)])\s*|[.\s]+$", "", part) for part in parts]
-    looks_listed = len([word for word in words if word]) > 1 and all(
-        len(word.split()) <= MAX_LISTED_WORDS for word in words
-    )
-    return _distinct(words, "list") if looks_listed else None
+    """A list on one line with commas, or with one keyword on each line, with or without bullets."""
+    parts = re.split(r"[,;\n]", _HEADING.sub("", text))
+    words = [word for word in (_BULLET_OR_END.sub("", part) for part in parts) if word]
+    is_list = len(words) > 1 and all(len(word.split()) <= MAX_LISTED_WORDS for word in words)
+    return _distinct(words, "list") if is_list else None
 
 
 def _word(item: object) -> str:

@@ -1,4 +1,4 @@
-"""What a tagger gives: the output of one stage, why there is none, and the three outputs of a picture."""
+"""What a tagger gives: the output of one stage, why there is none, and the three outputs of an image."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from pytest_setups.tagging.keywords import Keywords
 
 TAGGER_CHECK: Final = "tagger"
-"""The check's name for what the tagger itself says went wrong."""
-_THINKING: Final = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | re.IGNORECASE)
+"""The name, in failures and entries, of the check that the tagger itself reports no fault."""
+# Servers without a reasoning parser leave the reasoning in the text; a cut answer has no end tag.
+_REASONING: Final = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | re.IGNORECASE)
 
 
 class TaggerError(Exception):
@@ -28,9 +29,16 @@ class TaggerError(Exception):
 class Output:
     """What a tagger gave for one stage of one image.
 
-    ``prompt`` is the template that was asked with. ``fault`` is the tagger's own word on why the stage
-    went wrong. Where a tagger makes all stages of an image at once, ``image_s`` is how many seconds
-    the image took, and ``extra`` what else it told of the image.
+    Attributes:
+        stage: the stage.
+        text: the answer; keywords that came as a sequence are joined by commas.
+        keywords: what was read from the answer, in the keywords stage; None where nothing can be read.
+        reply: the server's reply with its timings; None where another program asked the server.
+        prompt: the stage's prompt with its placeholders; empty where it is not known.
+        caption: the caption that a description was made from, else empty.
+        fault: what the tagger itself reports went wrong.
+        image_s: seconds that all stages of the image took, where the tagger makes them together.
+        extra: what else the tagger wrote of the image.
     """
 
     stage: Stage
@@ -46,7 +54,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an output does not count as populated: the check's name and its reason in one line."""
+    """Why an output is not populated: the name of a check and its reason, on one line."""
 
     check: str
     reason: str
@@ -54,7 +62,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One (image, stage): its output, unless none came, and why it does not count as populated."""
+    """One (image, stage): its output, or None where there is none, and why it is not populated."""
 
     sample: Sample
     stage: Stage
@@ -73,17 +81,17 @@ class Tagging:
 
     @classmethod
     def of(cls, sample: Sample, outcomes: Sequence[Outcome]) -> Self:
-        """The outputs of populated outcomes."""
+        """The tagging in the populated outcomes of all three stages."""
         outputs = {outcome.stage: outcome.output for outcome in outcomes if outcome.output}
-        found = outputs[Stage.KEYWORDS].keywords
+        keywords = outputs[Stage.KEYWORDS].keywords
         return cls(
             image=sample,
             caption=without_reasoning(outputs[Stage.CAPTION].text),
-            keywords=found.words if found else (),
+            keywords=keywords.words if keywords else (),
             description=without_reasoning(outputs[Stage.DESCRIPTION].text),
         )
 
 
 def without_reasoning(text: str) -> str:
-    """The text without ``<think>`` blocks, closed or not."""
-    return _THINKING.sub("", text).strip()
+    """The text without ``<think>`` blocks, also one that is never closed."""
+    return _REASONING.sub("", text).strip()

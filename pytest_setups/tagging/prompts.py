@@ -20,12 +20,20 @@ KEYWORDS_IN_DESCRIPTION: Final = 10
 
 
 class PromptError(Exception):
-    """Prompts that cannot be used; the message says what to mend."""
+    """Prompts that cannot be used; the message says what to correct."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """The prompts of a profile; ``description`` may hold ``{caption}`` and ``{keywords}``."""
+    """The prompts of a profile.
+
+    Attributes:
+        profile: the profile's name, or the name of the user's file.
+        caption: the prompt of the caption stage.
+        keywords: the prompt of the keywords stage.
+        description: the prompt of the description stage; it may contain ``{caption}`` and ``{keywords}``.
+        system: the system message of all three, None for none.
+    """
 
     profile: str
     caption: str
@@ -34,47 +42,48 @@ class Prompts:
     system: str | None = None
 
     def of(self, stage: Stage, caption: str = "", keywords: Sequence[str] = ()) -> str:
-        """The prompt of a stage; the description's is given the caption and the first ten keywords."""
+        """The prompt of a stage; the description's contains the caption and the first ten keywords."""
         if stage is not Stage.DESCRIPTION:
             return self.caption if stage is Stage.CAPTION else self.keywords
-        listed = ", ".join(keywords[:KEYWORDS_IN_DESCRIPTION])
-        parts = {"{caption}": caption, "{keywords}": listed}
-        return re.sub(r"\{caption\}|\{keywords\}", lambda match: parts[match[0]], self.description)
+        values = {"{caption}": caption, "{keywords}": ", ".join(keywords[:KEYWORDS_IN_DESCRIPTION])}
+        # In one pass: a caption that contains "{keywords}" stays as it is.
+        return re.sub(r"\{caption\}|\{keywords\}", lambda match: values[match[0]], self.description)
 
 
 def load_prompts(name: str) -> Prompts:
-    """A built-in profile by its name, or a TOML file with the keys of :class:`Prompts`.
+    """A built-in profile by its name, or a TOML file with the keys caption, keywords, description, system.
 
     Raises:
-        PromptError: no such profile or file, no TOML, or keys missing, unknown or empty.
+        PromptError: no such profile or file, not TOML, or keys missing, unknown or empty.
     """
     try:
-        if name in PROFILES:
-            text = (files("pytest_setups.tagging") / "prompt_profiles" / f"{name}.toml").read_text("utf-8")
-        else:
-            text = Path(os.path.expanduser(name)).read_text("utf-8")
-        found = tomllib.loads(text)
+        document = tomllib.loads(_read_profile(name))
     except OSError as error:
-        message = f"{name} is neither a profile ({', '.join(PROFILES)}) nor a readable file: {error.strerror}"
-        raise PromptError(message) from None
+        raise PromptError(
+            f"{name} is neither a profile ({', '.join(PROFILES)}) nor a readable file: {error.strerror}"
+        ) from None
     except ValueError as error:
-        message = f"{name} is not TOML: {error}"
-        raise PromptError(message) from None
-    return _prompts(name, found)
-
-
-def _prompts(name: str, found: Mapping[str, Any]) -> Prompts:
-    stages = [stage.value for stage in Stage]
-    unknown = sorted(set(found) - {*stages, "system"})
-    if unknown:
-        message = f"{name}: unknown key {unknown[0]!r}; a profile has system, {', '.join(stages)}"
-        raise PromptError(message)
-    for key in stages:
-        if not isinstance(found.get(key), str) or not found[key].strip():
-            message = f"{name}: {key!r} must be a text that is not empty"
-            raise PromptError(message)
-    if not isinstance(found.get("system", ""), str):
-        message = f"{name}: 'system' must be a text"
-        raise PromptError(message)
+        raise PromptError(f"{name} is not TOML: {error}") from None
+    _check_keys(name, document)
     profile = name if name in PROFILES else Path(name).name
-    return Prompts(profile=profile, system=found.get("system"), **{key: found[key] for key in stages})
+    prompts = {stage.value: document[stage.value] for stage in Stage}
+    return Prompts(profile=profile, system=document.get("system"), **prompts)
+
+
+def _read_profile(name: str) -> str:
+    if name in PROFILES:
+        return (files("pytest_setups.tagging") / "prompt_profiles" / f"{name}.toml").read_text("utf-8")
+    # Not Path.expanduser, which raises RuntimeError where the user after ~ does not exist.
+    return Path(os.path.expanduser(name)).read_text("utf-8")
+
+
+def _check_keys(name: str, document: Mapping[str, Any]) -> None:
+    stages = [stage.value for stage in Stage]
+    unknown = sorted(set(document) - {*stages, "system"})
+    if unknown:
+        raise PromptError(f"{name}: unknown key {unknown[0]!r}; a profile has {', '.join(stages)} and system")
+    for key in stages:
+        if not isinstance(document.get(key), str) or not document[key].strip():
+            raise PromptError(f"{name}: {key!r} must be a string that is not empty")
+    if not isinstance(document.get("system", ""), str):
+        raise PromptError(f"{name}: 'system' must be a string")

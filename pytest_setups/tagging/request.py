@@ -1,4 +1,4 @@
-"""The chat completion that a prompt and a picture become."""
+"""The chat completion request that a prompt and an image become."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ READINESS_TOKENS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What every request carries: the model of each stage, the prompts and the sampling parameters."""
+    """What the requests of a run have in common.
+
+    Attributes:
+        models: the served name of the model that each stage asks.
+        prompts: the prompts of the stages.
+        parameters: the fields of the body beside model and messages, such as ``temperature``.
+        stream: whether answers are streamed, which alone tells the time to first token.
+    """
 
     models: Mapping[Stage, str]
     prompts: Prompts
@@ -30,20 +37,23 @@ class Request:
 
     def body(self, stage: Stage, prompt: str, image: PreparedImage | None, **changed: object) -> bytes:
         """The encoded body of one request; ``changed`` replaces parameters."""
-        streaming = {"stream": True, "stream_options": {"include_usage": True}}
-        how = streaming if self.stream else {"stream": False}
-        fields = {"model": self.models[stage], **how, **self.parameters, **changed}
+        # Without include_usage, a streamed answer has no token counts.
+        streamed = {"stream": True, "stream_options": {"include_usage": True}}
+        mode = streamed if self.stream else {"stream": False}
+        fields = {"model": self.models[stage], **mode, **self.parameters, **changed}
         return encode_request(fields, prompt, self.prompts.system, image)
 
 
 def encode_request(
     fields: Mapping[str, Any], prompt: str, system: str | None, image: PreparedImage | None
 ) -> bytes:
-    """The JSON body of a chat completion; the picture's base64 is spliced in, not encoded again.
+    """The JSON body of a chat completion.
 
-    A field that is None is left out, so that an extra body can remove one.
+    A field that is None is left out, so that a user's extra body can remove a parameter.
     """
     content: list[dict[str, Any]] = [{"type": "text", "text": prompt}]
+    # The JSON encoder gets this mark in place of the image: looking through 300 KiB of base64 for characters
+    # to escape takes it about a millisecond.
     mark = uuid4().hex
     if image is not None:
         content.append({"type": "image_url", "image_url": {"url": mark}})
@@ -59,6 +69,6 @@ def encode_request(
 
 
 def readiness_request(model: str) -> bytes:
-    """The body of a short request with a picture, which only a server that is ready can answer."""
+    """The body of a short request with an image, which only a server that has loaded its model answers."""
     fields = {"model": model, "max_tokens": READINESS_TOKENS, "stream": False}
     return encode_request(fields, "Describe this image in one word.", None, control_pictures()[0])

@@ -1,4 +1,4 @@
-"""The built-in tagger: asks a served model for the three stages of a picture."""
+"""The built-in tagger: asks a served model for the three stages of an image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
 
 class ServedTagger:
-    """Asks a served model; keeps the ``at_once`` pictures in work prepared."""
+    """Asks a served model.
+
+    Args:
+        client: sends the requests.
+        request: what they have in common.
+        max_edge: the longest edge of a sent image, in pixels.
+        at_once: the number of images that are tagged at the same time; so many are kept prepared, since
+            each is sent three times.
+    """
 
     chained = True
 
@@ -28,7 +36,12 @@ class ServedTagger:
         self._prepared = lru_cache(maxsize=at_once)(lambda sample: prepare(sample.path, max_edge))
 
     def tag(self, stage: Stage, sample: Sample, caption: str, keywords: Sequence[str]) -> Output:
-        """The output of one stage."""
+        """The output of one stage.
+
+        Raises:
+            ImageError: the image cannot be prepared.
+            ServerError: the server failed, or did not answer in time.
+        """
         prompts = self._request.prompts
         prompt = prompts.of(stage, caption, keywords)
         body = self._request.body(stage, prompt, self._prepared(sample))
