@@ -24,8 +24,8 @@ from pytest_setups.registry.store import Registry
 from pytest_setups.report import html_reporter  # noqa: F401  # pytester forgets what an inner session imported
 from tests.conftest import COLOURS, Run
 from tests.recorders import STAGES, entry_of, record
+from tests.servers.hostile import HOSTILE, hostile
 from tests.servers.scripted import Scripted
-from tests.test_report import HOSTILE, hostile
 
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "

@@ -22,13 +22,9 @@ from pytest_setups.report.html import render_report
 from pytest_setups.report.pages import ComparedRow, ReportData
 from tests.conftest import COLOURS, Run, draw, no_traceback_of_ours
 from tests.recorders import STAGES, setup
-from tests.servers.scripted import Ask, Reply, Scripted, completion, seeing, words
+from tests.servers.hostile import hostile
+from tests.servers.scripted import Scripted, completion, seeing, words
 
-HOSTILE = (
-    "</p></script><script>window.taken = 1</script>"
-    '<img src="https://example.invalid/x.png" onerror="window.taken = 2">'
-    "\x1b[31mred\x07 \u202egnp.exe {{ 7 * 7 }} " + "x" * 400
-)
 HAND_WRITTEN = Path(__file__).with_name("data") / "qwen2.5-vl-7b-awq_vllm.json"
 
 
@@ -63,11 +59,6 @@ class Page(HTMLParser):
             self.code[self.tags[-1]] = data
         else:
             self.text += data
-
-
-def hostile(ask: Ask) -> Reply:
-    text = json.dumps([HOSTILE, words(ask)]) if ask.stage == "keywords" else f"{HOSTILE} {words(ask)}"
-    return completion(text, prompt_tokens=100 + (200 if ask.picture else 0))
 
 
 def page_of(path: Path) -> Page:
