@@ -12,7 +12,7 @@ from tests.servers.scripted import Ask, Reply, Scripted, as_json, completion, se
 BLIND: dict[str, tuple[Callable[[Ask], Reply], str]] = {
     "dropped, usage given": (
         lambda ask: completion(words(ask), prompt_tokens=40),
-        "the picture is dropped: 40 prompt tokens with it, 40 without",
+        "the picture is dropped: 40 prompt tokens with it, 40 without it",
     ),
     "ignored": (
         lambda ask: completion("A nice photograph of something.", prompt_tokens=300 if ask.picture else 40),
@@ -24,7 +24,7 @@ BLIND: dict[str, tuple[Callable[[Ask], Reply], str]] = {
     ),
     "silent": (
         lambda ask: completion("...", prompt_tokens=300 if ask.picture else 40),
-        "a control picture got an answer without words",
+        "the answer to a control picture has no words",
     ),
     "text-only llama.cpp": (
         lambda ask: (

@@ -1,10 +1,14 @@
-"""The checks: each a name, a one-line reason, and what a server really did that it was made for."""
+"""The checks of a single output: named reasons why it is not populated.
+
+They judge the words only, and need no knowledge of the image. To add one, write a function that returns the
+reason, or None where the output passes; add its row to ``CHECKS``; and add real examples to
+``tests/test_checks.py``.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.redaction import one_line
@@ -12,20 +16,38 @@ from pytest_setups.registry.entry import Stage
 from pytest_setups.tagging.outputs import TAGGER_CHECK, Failure, Outcome, Output, without_reasoning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A named reason why an output is not populated.
+
+    Attributes:
+        name: as failures and entries have it, so it never changes.
+        find_reason: why an output does not pass, on one line; None where it passes.
+        source: what a server or model really did, for which the check exists.
+    """
+
+    name: str
+    find_reason: Callable[[Output], str | None]
+    source: str
 
 
 MIN_KEYWORDS: Final = 3
+# "A very, very old boat" and "New York, New York" are honest: two or three repetitions occur in prose.
 MIN_REPEATED_WORDS: Final = 4
 LOOP_REPEATS: Final = 4
 LOOP_MAX_PERIOD: Final = 30
+# Shorter phrases of a prompt also occur in honest answers.
 ECHO_WORDS: Final = 10
+# A cut multi-byte character at the end of an answer gives one U+FFFD, also from servers in good order.
 MAX_GARBLED_SHARE: Final = 0.05
+# Characters that are searched for loops and echoes, whose cost increases with the length.
 MAX_CHECKED: Final = 20_000
+REFUSAL_WITHIN: Final = 300
 
-
-Check = Callable[[Output], str | None]
-
+# How refusals begin. In the middle of an answer the same words may be what a sign in the image says.
 _REFUSAL: Final = re.compile(
     r"""(?ix)
     \A [\s*]* (?:(?:sorry|unfortunately|apologies|hello|hi)\b[\s,.!]*)? (?:but\ )? (?:
@@ -39,6 +61,8 @@ _REFUSAL: Final = re.compile(
       \ (?:the|an|your)\ (?:image|picture|photo)
     """
 )
+# Special tokens of chat templates: ChatML and Llama 3 (<|im_end|>), DeepSeek (with fullwidth bars), Llama 2
+# ([INST], <<SYS>>, </s>), Gemma (<end_of_turn>), llama.cpp (<__media__>), and speakers of Vicuna.
 _TEMPLATE_TOKEN: Final = re.compile(
     r"""(?ix) <\|[^|<>\s]{1,40}\|> | <\uff5c[^<>\s]{1,40}\uff5c> | </?s> | <(?:unk|pad|eos|bos|image|img)>
     | <(?:start|end)_of_(?:turn|image|text|utterance)> | <image_soft_token> | <__media\w*__>
@@ -49,23 +73,23 @@ _CHARACTER_LOOP: Final = re.compile(r"(.{1,40}?)\1{7,}", re.DOTALL)
 
 
 def normalised(text: str) -> str:
-    """The words alone, folded: what two texts have in common when they say the same."""
+    """The words of a text without case and punctuation, separated by single spaces."""
     return " ".join(re.findall(r"\w+", text.casefold()))
 
 
 def _empty(output: Output) -> str | None:
-    if without_reasoning(output.text) or _reasoned(output):
+    if without_reasoning(output.text) or _has_reasoning(output):
         return None
     return "the answer is empty"
 
 
 def _reasoning_only(output: Output) -> str | None:
-    if without_reasoning(output.text) or not _reasoned(output):
+    if without_reasoning(output.text) or not _has_reasoning(output):
         return None
-    return "the answer is reasoning alone, with no content"
+    return "the answer is only reasoning, with no content"
 
 
-def _reasoned(output: Output) -> bool:
+def _has_reasoning(output: Output) -> bool:
     return bool(output.text.strip() or (output.reply and output.reply.reasoning.strip()))
 
 
@@ -80,8 +104,8 @@ def _truncated(output: Output) -> str | None:
 def _refusal(output: Output) -> str | None:
     if output.reply is not None and output.reply.finish_reason == "content_filter":
         return "the server's content filter withheld the answer"
-    found = _REFUSAL.search(without_reasoning(output.text)[:300].replace("\u2019", "'"))
-    return f"a refusal: {one_line(output.text, 120)!r}" if found else None
+    beginning = without_reasoning(output.text)[:REFUSAL_WITHIN].replace("\u2019", "'")
+    return f"a refusal: {one_line(output.text, 120)!r}" if _REFUSAL.search(beginning) else None
 
 
 def _one_token(output: Output) -> str | None:
@@ -98,9 +122,9 @@ def _no_words(output: Output) -> str | None:
     text = without_reasoning(output.text)
     if not text or _one_token(output):
         return None
-    garbled = text.count("�") / len(text)
+    garbled = text.count("\N{REPLACEMENT CHARACTER}") / len(text)
     if garbled > MAX_GARBLED_SHARE:
-        return f"garbled: {garbled:.0%} of the characters are undecodable"
+        return f"garbled: {garbled:.0%} of the characters cannot be decoded"
     if sum(character.isalpha() for character in text) < 2:
         return f"no words: {one_line(text, 40)!r}"
     return None
@@ -110,16 +134,18 @@ def _loop(output: Output) -> str | None:
     if _one_token(output):
         return None
     text = without_reasoning(output.text)[:MAX_CHECKED]
-    words = normalised(text).split()
-    repeated = next(_repeats(words), None)
-    if repeated is None:
-        found = _CHARACTER_LOOP.search(re.sub(r"\s+", " ", text))
-        repeated = found[1] if found and any(character.isalnum() for character in found[1]) else None
-    return None if repeated is None else f"a loop: {one_line(repeated, 60)!r} again and again"
+    phrase = next(_repeated_phrases(normalised(text).split()), None) or _repeated_characters(text)
+    return None if phrase is None else f"a loop: {one_line(phrase, 60)!r} again and again"
 
 
-def _repeats(words: Sequence[str]) -> Iterator[str]:
-    """Phrases of up to ``LOOP_MAX_PERIOD`` words that follow themselves ``LOOP_REPEATS`` times."""
+def _repeated_characters(text: str) -> str | None:
+    """Characters that are repeated without spaces, as in languages that write none."""
+    match = _CHARACTER_LOOP.search(re.sub(r"\s+", " ", text))
+    return match[1] if match and any(character.isalnum() for character in match[1]) else None
+
+
+def _repeated_phrases(words: Sequence[str]) -> Iterator[str]:
+    """Phrases of up to ``LOOP_MAX_PERIOD`` words that occur ``LOOP_REPEATS`` times in a row."""
     for period in range(1, min(LOOP_MAX_PERIOD, len(words) // LOOP_REPEATS) + 1):
         needed, run = period * (LOOP_REPEATS - 1), 0
         for index, (earlier, later) in enumerate(zip(words, words[period:], strict=False)):
@@ -130,18 +156,22 @@ def _repeats(words: Sequence[str]) -> Iterator[str]:
 
 
 def _template_tokens(output: Output) -> str | None:
-    found = _TEMPLATE_TOKEN.search(output.text)
-    return f"a template token leaked into the answer: {one_line(found[0], 60)!r}" if found else None
+    token = _TEMPLATE_TOKEN.search(output.text)
+    return f"a template token leaked into the answer: {one_line(token[0], 60)!r}" if token else None
 
 
 def _prompt_echo(output: Output) -> str | None:
-    pieces = [normalised(piece).split() for piece in re.split(r"\{\w+\}", output.prompt)]
-    asked = {tuple(piece[i : i + ECHO_WORDS]) for piece in pieces for i in range(len(piece) - ECHO_WORDS + 1)}
-    said = normalised(output.text[:MAX_CHECKED]).split()
-    for i in range(len(said) - ECHO_WORDS + 1):
-        if tuple(said[i : i + ECHO_WORDS]) in asked:
-            return f"the prompt is repeated: {one_line(' '.join(said[i : i + ECHO_WORDS]), 80)!r}"
-    return None
+    # Not across placeholders: the caption and keywords that fill them may be repeated.
+    pieces = re.split(r"\{\w+\}", output.prompt)
+    prompt = {window for piece in pieces for window in _windows(piece)}
+    echo = next((window for window in _windows(output.text[:MAX_CHECKED]) if window in prompt), None)
+    return f"the prompt is repeated: {one_line(' '.join(echo), 80)!r}" if echo else None
+
+
+def _windows(text: str) -> Iterator[tuple[str, ...]]:
+    """Every ``ECHO_WORDS`` words in a row."""
+    words = normalised(text).split()
+    return (tuple(words[start : start + ECHO_WORDS]) for start in range(len(words) - ECHO_WORDS + 1))
 
 
 def _repeated_caption(output: Output) -> str | None:
@@ -154,37 +184,42 @@ def _repeated_caption(output: Output) -> str | None:
 def _keywords_form(output: Output) -> str | None:
     if output.stage is not Stage.KEYWORDS or not output.text.strip():
         return None
-    found = output.keywords
-    if found is None:
+    keywords = output.keywords
+    if keywords is None:
         return f"no keywords can be read from {one_line(output.text, 80)!r}"
-    if len(found.words) < MIN_KEYWORDS:
-        return f"{len(found.words)} distinct keywords: at least {MIN_KEYWORDS} are expected"
-    if len(found.words) * 2 < found.given:
-        return f"only {len(found.words)} of {found.given} keywords are distinct"
+    if len(keywords.words) < MIN_KEYWORDS:
+        return f"{len(keywords.words)} distinct keywords: at least {MIN_KEYWORDS} are expected"
+    if len(keywords.words) * 2 < keywords.given:
+        return f"only {len(keywords.words)} of {keywords.given} keywords are distinct"
     return None
 
 
-CHECKS: Final[dict[str, Check]] = {
-    "empty": _empty,  # karakeep, ollama: content "" with HTTP 200
-    "reasoning-only": _reasoning_only,  # vllm#48645: content null, all text in reasoning
-    "truncated": _truncated,  # vllm#9752: finish_reason length
-    "refusal": _refusal,
-    "one-token": _one_token,  # vllm#14126: "!!!!!!"
-    "no-words": _no_words,
-    "loop": _loop,  # vllm#7349
-    "template-tokens": _template_tokens,  # vllm#7628: <|im_end|> in the text
-    "prompt-echo": _prompt_echo,
-    "repeated-caption": _repeated_caption,
-    "keywords": _keywords_form,  # karakeep#318: JSON in a fence is parsed, prose is not
-}
+CHECKS: Final = (
+    Check("empty", _empty, "karakeep and Ollama: content is an empty string, with HTTP 200"),
+    Check("reasoning-only", _reasoning_only, "vllm#48645: content is null, all text is in reasoning"),
+    Check("truncated", _truncated, "vllm#9752: finish_reason is length"),
+    Check("refusal", _refusal, 'lmstudio-bug-tracker#245: "I am unable to see images", with an image'),
+    Check("one-token", _one_token, 'vllm#14126: "!!!!!!"'),
+    Check("no-words", _no_words, "Qwen3#881: U+FFFD in place of letters, from a 4-bit model"),
+    Check("loop", _loop, "vllm#7349: the same words again and again"),
+    Check("template-tokens", _template_tokens, "vllm#7628: <|im_end|> in the text"),
+    Check(
+        "prompt-echo",
+        _prompt_echo,
+        "models without a chat template continue the prompt",
+    ),
+    Check("repeated-caption", _repeated_caption, "small models copy the caption that the prompt contains"),
+    Check("keywords", _keywords_form, "karakeep#318: JSON in a fence, which is read; prose is not"),
+)
 
 
 def failures(output: Output) -> tuple[Failure, ...]:
-    """Every check that this output does not pass; an empty tuple means populated."""
+    """Every check that this output does not pass; none means that it is populated."""
+    # What the tagger itself reports went wrong explains an empty text better than the checks do.
     if output.fault is not None:
         return (Failure(TAGGER_CHECK, output.fault),)
-    found = ((name, check(output)) for name, check in CHECKS.items())
-    return tuple(Failure(name, reason) for name, reason in found if reason is not None)
+    reasons = ((check.name, check.find_reason(output)) for check in CHECKS)
+    return tuple(Failure(name, reason) for name, reason in reasons if reason is not None)
 
 
 def check_outcome(outcome: Outcome) -> Outcome:

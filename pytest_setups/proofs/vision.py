@@ -1,13 +1,13 @@
-"""The proof that the model sees: a control without a picture, and two pictures nobody could confuse.
+"""The proof that the model sees: two control pictures get different answers and cost prompt tokens.
 
-A server that drops pictures answers HTTP 200 all the same (ollama#17501), and one with a stale cache
-describes the picture before (vllm#20261).
+A server that drops pictures answers with HTTP 200 (ollama#17501), and one with a stale cache describes the
+picture of another request (vllm#20261).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pytest_setups.checks.output_checks import normalised
 from pytest_setups.redaction import one_line
@@ -20,10 +20,22 @@ if TYPE_CHECKING:
     from pytest_setups.tagging.images import PreparedImage
     from pytest_setups.tagging.request import Request
 
+# The names of the three questions, as entries record them.
+NO_PICTURE: Final = "no picture"
+DISC: Final = "white disc on red"
+SQUARE: Final = "yellow square on blue"
+
 
 @dataclass(frozen=True, slots=True)
 class VisionProof:
-    """What was seen: the answers without a picture, to the disc and to the square; prompt tokens of each."""
+    """The result of the experiment, with its evidence.
+
+    Attributes:
+        seen: whether the model sees.
+        reason: why it does not, None where it does.
+        answers: the beginning of the answer to each of the three questions.
+        prompt_tokens: the prompt tokens of each, None where the server does not count them.
+    """
 
     seen: bool
     reason: str | None
@@ -32,40 +44,43 @@ class VisionProof:
 
 
 def prove_vision(client: Client, request: Request) -> VisionProof:
-    """Ask the caption prompt at temperature 0, where one is sent, without a picture and for two that differ.
+    """Ask the caption prompt without a picture and with each of the two control pictures.
 
     Raises:
-        ServerError: the server did not answer one of the pictures.
+        ServerError: the server failed, as text-only servers do when they are sent a picture.
     """
     disc, square = control_pictures()
-    pictures = {"no picture": None, "white disc on red": disc, "yellow square on blue": square}
+    pictures = {NO_PICTURE: None, DISC: disc, SQUARE: square}
     replies = {name: _ask(client, request, picture) for name, picture in pictures.items()}
-    tokens = {name: reply.prompt_tokens for name, reply in replies.items()}
-    without, first, second = replies.values()
-    reason = _blind(without, first, second)
-    answers = {name: one_line(reply.text, 500) for name, reply in replies.items()}
-    return VisionProof(seen=reason is None, reason=reason, answers=answers, prompt_tokens=tokens)
+    reason = _reason_not_seen(replies[NO_PICTURE], replies[DISC], replies[SQUARE])
+    return VisionProof(
+        seen=reason is None,
+        reason=reason,
+        answers={name: one_line(reply.text, 500) for name, reply in replies.items()},
+        prompt_tokens={name: reply.prompt_tokens for name, reply in replies.items()},
+    )
 
 
 def _ask(client: Client, request: Request, picture: PreparedImage | None) -> Reply:
     prompt = request.prompts.of(Stage.CAPTION)
-    certain = {"temperature": 0.0} if request.parameters.get("temperature") is not None else {}
-    return client.chat(request.body(Stage.CAPTION, prompt, picture, **certain), stream=request.stream)
+    # Temperature 0: chance must not make two answers differ. A user may have removed the parameter, for a
+    # server that refuses it.
+    greedy = {"temperature": 0.0} if request.parameters.get("temperature") is not None else {}
+    return client.chat(request.body(Stage.CAPTION, prompt, picture, **greedy), stream=request.stream)
 
 
-def _blind(without: Reply, first: Reply, second: Reply) -> str | None:
-    for reply in (first, second):
-        counted = without.prompt_tokens is not None and reply.prompt_tokens is not None
-        if counted and (reply.prompt_tokens or 0) <= (without.prompt_tokens or 0):
+def _reason_not_seen(without: Reply, disc: Reply, square: Reply) -> str | None:
+    for tokens in (disc.prompt_tokens, square.prompt_tokens):
+        if tokens is not None and without.prompt_tokens is not None and tokens <= without.prompt_tokens:
             return (
-                f"the picture is dropped: {reply.prompt_tokens} prompt tokens with it, "
-                f"{without.prompt_tokens} without"
+                f"the picture is dropped: {tokens} prompt tokens with it, {without.prompt_tokens} without it"
             )
-    if not normalised(first.text) or not normalised(second.text):
-        return "a control picture got an answer without words"
-    if normalised(first.text) == normalised(second.text):
+    disc_words, square_words = normalised(disc.text), normalised(square.text)
+    if not disc_words or not square_words:
+        return "the answer to a control picture has no words"
+    if disc_words == square_words:
         return (
-            "a white disc on red and a yellow square on blue got the same answer, "
-            f"{one_line(first.text, 120)!r}: the model does not see the picture"
+            f"a {DISC} and a {SQUARE} got the same answer, {one_line(disc.text, 120)!r}: "
+            "the model does not see the picture"
         )
     return None

@@ -216,6 +216,7 @@ class EntryBuilder:
         success = verdict.standing is Standing.SUCCESS
         names = collected.image_names
         tagger_checks = [TAGGER_CHECK] if self._connection.program is not None else []
+        output_checks = [check.name for check in CHECKS]
         return Verification(
             date_utc=_now(),
             git_commit=git.commit,
@@ -226,7 +227,7 @@ class EntryBuilder:
             failure_reason=None if success else verdict.reason,
             images=self._images(names),
             vision=collected.vision.model_dump(mode="json", exclude={"kind"}) if collected.vision else None,
-            checks=["models", "vision", *tagger_checks, *CHECKS, SAME_WORDS_CHECK, *self._user_checks],
+            checks=["models", "vision", *tagger_checks, *output_checks, SAME_WORDS_CHECK, *self._user_checks],
             from_entry=self._settings.from_entry,
             baseline=baseline,
         )
