@@ -21,7 +21,6 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from pytest_setups import cli
 from pytest_setups.registry.store import Registry
-from pytest_setups.report import html_reporter  # noqa: F401  # pytester forgets what an inner session imported
 from tests.conftest import COLOURS, Run
 from tests.recorders import STAGES, entry_of, record
 from tests.servers.hostile import HOSTILE, hostile
@@ -99,7 +98,7 @@ def test_a_report_renders_with_its_pictures_and_plots(browser: Chrome, report: s
     assert [box.size["height"] > 100 for box in boxes] == [True, True]
     fill = "return getComputedStyle(document.querySelector('.plot .bar')).fill"
     assert browser.execute_script(fill) == "rgb(47, 111, 183)"
-    loaded = "return performance.getEntriesByType('resource').map((found) => found.name.slice(0, 5))"
+    loaded = "return performance.getEntriesByType('resource').map((resource) => resource.name.slice(0, 5))"
     assert set(browser.execute_script(loaded)) <= {"data:"}
 
 
@@ -123,8 +122,8 @@ def test_hostile_text_stays_text(
     browser.get((project.path / "out.html").as_uri())
 
     assert browser.execute_script("return [typeof window.taken, document.scripts.length]") == ["undefined", 1]
-    shown = browser.find_element(By.CSS_SELECTOR, "article .text").text
-    assert shown.startswith(HOSTILE.partition("\x1b")[0])
+    answer = browser.find_element(By.CSS_SELECTOR, "article .text").text
+    assert answer.startswith(HOSTILE.partition("\x1b")[0])
     assert browser.execute_script("return document.documentElement.scrollWidth") == PHONE
 
 
@@ -137,7 +136,7 @@ def test_a_policy_stops_what_would_get_in(browser: Chrome, report: str) -> None:
 
     assert browser.execute_script("return typeof window.taken") == "undefined"
     complaints = browser.get_log("browser")  # type: ignore[no-untyped-call]
-    assert ["Content Security Policy" in found["message"] for found in complaints] == [True]
+    assert ["Content Security Policy" in entry["message"] for entry in complaints] == [True]
 
 
 @pytest.mark.parametrize("page", ["report", "site"])
@@ -156,7 +155,7 @@ def test_it_is_readable_on_a_phone_and_in_the_dark(
     assert corners == {"light": (251, 251, 249), "dark": (20, 24, 27)}
 
 
-def shown(browser: Chrome) -> list[str]:
+def visible_entries(browser: Chrome) -> list[str]:
     return [link.text for link in browser.find_elements(By.CSS_SELECTOR, "tbody a") if link.is_displayed()]
 
 
@@ -195,33 +194,31 @@ def test_labels_of_plots_fit_a_phone(browser: Chrome, tmp_path: Path) -> None:
             assert [label["label"] for label in labels if not label["inside"]] == []
             assert {label["size"] for label in labels} == {12}
             assert [
-                (one["label"], other["label"])
-                for one, other in combinations(labels, 2)
-                if one["left"] < other["right"]
-                and other["left"] < one["right"]
-                and one["top"] < other["bottom"]
-                and other["top"] < one["bottom"]
+                (a["label"], b["label"])
+                for a, b in combinations(labels, 2)
+                if a["left"] < b["right"] and b["left"] < a["right"]
+                if a["top"] < b["bottom"] and b["top"] < a["bottom"]
             ] == []
 
 
 def test_a_site_is_filtered(browser: Chrome, site: str) -> None:
     browser.get(site)
-    assert shown(browser) == ["a10", "a9", "b"]
+    assert visible_entries(browser) == ["a10", "a9", "b"]
 
     text = browser.find_element(By.ID, "filter-text")
     text.send_keys("A1")
-    assert shown(browser) == ["a10"]
+    assert visible_entries(browser) == ["a10"]
     assert browser.find_element(By.ID, "shown").text == "1 of 3 shown"
 
     text.send_keys(Keys.BACKSPACE, Keys.ENTER)
-    assert shown(browser) == ["a10", "a9"]
+    assert visible_entries(browser) == ["a10", "a9"]
 
     Select(browser.find_element(By.ID, "filter-status")).select_by_visible_text("failed")
-    assert shown(browser) == ["a9"]
+    assert visible_entries(browser) == ["a9"]
 
     text.clear()
     Select(browser.find_element(By.ID, "filter-status")).select_by_visible_text("all")
-    assert shown(browser) == ["a10", "a9", "b"]
+    assert visible_entries(browser) == ["a10", "a9", "b"]
 
 
 def test_a_site_is_sorted_with_the_keyboard(browser: Chrome, site: str) -> None:
@@ -234,12 +231,16 @@ def test_a_site_is_sorted_with_the_keyboard(browser: Chrome, site: str) -> None:
     assert outline == "solid"
 
     focused.send_keys(Keys.ENTER)
-    assert (shown(browser), heading.get_attribute("aria-sort")) == (["a9", "a10", "b"], "ascending")
+    assert heading.get_attribute("aria-sort") == "ascending"
+    assert visible_entries(browser) == ["a9", "a10", "b"]
     focused.send_keys(Keys.SPACE)
-    assert (shown(browser), heading.get_attribute("aria-sort")) == (["b", "a10", "a9"], "descending")
+    assert (visible_entries(browser), heading.get_attribute("aria-sort")) == (
+        ["b", "a10", "a9"],
+        "descending",
+    )
 
     browser.find_element(By.CSS_SELECTOR, "th[data-sort=number] button").click()
-    assert shown(browser)[-1] == "a9", "an entry without a figure comes last"
+    assert visible_entries(browser)[-1] == "a9", "an entry without a figure comes last"
 
 
 def test_a_site_leads_to_each_entry_and_back(browser: Chrome, site: str) -> None:

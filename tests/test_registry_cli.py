@@ -374,7 +374,7 @@ def test_validate_looks_paths_up_when_asked(root: Path, setups: Command) -> None
     assert done.code == 1
 
 
-def test_validate_asks_git_unless_told_not_to(root: Path, setups: Command, git: Callable[..., str]) -> None:
+def test_validate_asks_git_by_default(root: Path, setups: Command, git: Callable[..., str]) -> None:
     record(root)
     git("add", "--all")
     git("commit", "--quiet", "--message", "one entry")

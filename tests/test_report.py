@@ -15,12 +15,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pytest_setups import cli
 from pytest_setups.registry.entry import Entry
 from pytest_setups.registry.measurement import Measurement
 from pytest_setups.report.html import render_report
 from pytest_setups.report.pages import ComparedRow, ReportData
-from tests.conftest import COLOURS, Run, draw, no_traceback_of_ours
+from tests.conftest import COLOURS, Command, Run, draw, no_traceback_of_ours
 from tests.recorders import STAGES, setup
 from tests.servers.hostile import hostile
 from tests.servers.scripted import Scripted, completion, seeing, words
@@ -46,13 +45,13 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        found = {name: value or "" for name, value in attrs}
+        values = {name: value or "" for name, value in attrs}
         self.loads += [
-            found[name] for name in ("src", "href", "srcset", "action", "xlink:href") if name in found
+            values[name] for name in ("src", "href", "srcset", "action", "xlink:href") if name in values
         ]
-        self.handlers += [name for name in found if name.startswith("on") or name == "style"]
+        self.handlers += [name for name in values if name.startswith("on") or name == "style"]
         if tag == "meta":
-            self.metas[found.get("name") or found.get("http-equiv", "")] = found.get("content", "")
+            self.metas[values.get("name") or values.get("http-equiv", "")] = values.get("content", "")
 
     def handle_data(self, data: str) -> None:
         if self.tags[-1:] and self.tags[-1] in {"style", "script"} and self.tags[-1] not in self.code:
@@ -65,16 +64,7 @@ def page_of(path: Path) -> Page:
     return Page(path.read_text(encoding="utf-8"))
 
 
-def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    """``pytest-setups ...``: its exit code and all that it said."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        cli.main(arguments)
-    captured = capsys.readouterr()
-    return int(stop.value.code or 0), captured.out + captured.err
-
-
-def test_a_good_run_is_told_with_its_verdict_first(project: pytest.Pytester, run: Run) -> None:
+def test_the_page_of_a_good_run_begins_with_its_verdict(project: pytest.Pytester, run: Run) -> None:
     result = run("--setup-report", "out.html", "--record", "--setup-server-command", "vllm serve 'my model'")
 
     assert result.ret == 0
@@ -90,7 +80,7 @@ def test_a_good_run_is_told_with_its_verdict_first(project: pytest.Pytester, run
     assert "rests near" in page.text
 
 
-def test_a_page_needs_nothing_and_allows_nothing(
+def test_a_page_loads_nothing_and_allows_nothing(
     project: pytest.Pytester, run: Run, server: Scripted
 ) -> None:
     server.chat = hostile
@@ -120,7 +110,7 @@ def test_text_of_a_model_stays_text(project: pytest.Pytester, run: Run, server: 
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", page.source)
 
 
-def test_a_failed_run_is_told_with_each_failed_check(
+def test_the_page_of_a_failed_run_names_each_failed_check(
     project: pytest.Pytester, run: Run, server: Scripted
 ) -> None:
     server.chat = lambda ask: completion("!" * 60) if ask.stage == "caption" else seeing(ask)
@@ -136,7 +126,7 @@ def test_a_failed_run_is_told_with_each_failed_check(
     )
 
 
-def test_a_server_that_is_down_is_told(project: pytest.Pytester) -> None:
+def test_a_server_that_is_down_is_on_the_page(project: pytest.Pytester) -> None:
     result = project.runpytest("--setup-base-url", "http://127.0.0.1:9/v1", "--setup-report", "out.html")
 
     assert result.ret == 1
@@ -154,7 +144,7 @@ def test_a_part_of_a_run_is_called_incomplete(project: pytest.Pytester, run: Run
     assert "6 of 9 measurements are missing" in page.text
 
 
-def test_workers_and_one_process_tell_the_same_images(project: pytest.Pytester, run: Run) -> None:
+def test_workers_and_a_single_process_show_the_same_images(project: pytest.Pytester, run: Run) -> None:
     run("--setup-report", "out.html", "-n", "2")
 
     assert page_of(project.path / "out.html").tags.count("article") == len(COLOURS)
@@ -186,7 +176,7 @@ def test_an_earlier_report_is_replaced(project: pytest.Pytester, run: Run) -> No
         ("none/out.html", "*none/out.html cannot be written: No such file or directory*"),
     ],
 )
-def test_what_cannot_be_written_is_refused_before_anything_is_asked(
+def test_a_page_that_cannot_be_written_is_refused_before_the_first_request(
     project: pytest.Pytester, run: Run, server: Scripted, target: str, says: str
 ) -> None:
     (project.path / "mine.html").write_text("<p>mine</p>")
@@ -209,31 +199,29 @@ def test_an_api_key_reaches_no_report(
     assert "plain-looking-words" not in (project.path / "out.html").read_text()
 
 
-def test_an_entry_is_told_from_the_registry(
-    project: pytest.Pytester, run: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_entry_of_the_registry_becomes_a_page(project: pytest.Pytester, run: Run, setups: Command) -> None:
     run("--record")
     draw(project.path / "sample_images" / "cat.jpg", "green")
 
-    code, said = command(capsys, "report", "served_vllm", "--output", "one.html")
+    done = setups("report", "served_vllm", "--output", "one.html")
 
-    assert code == 0
-    assert "report: one.html" in said
+    assert done.code == 0
+    assert "report: one.html" in done.out + done.err
     page = page_of(project.path / "one.html")
     assert page.tags.count("article") == 3
     assert page.tags.count("img") == 2, "a picture that is no longer the one that was sent is not shown"
     assert "rests near" in page.text
 
 
-def test_an_entry_written_by_hand_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_an_entry_written_by_hand_becomes_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setups: Command
 ) -> None:
     monkeypatch.chdir(tmp_path)
     entries = tmp_path / "registry" / "entries"
     entries.mkdir(parents=True)
     (entries / HAND_WRITTEN.name).write_bytes(HAND_WRITTEN.read_bytes())
 
-    assert command(capsys, "report", HAND_WRITTEN.stem)[0] == 0
+    assert setups("report", HAND_WRITTEN.stem).code == 0
 
     page = page_of(tmp_path / f"{HAND_WRITTEN.stem}.html")
     assert "uv run vllm serve" in page.text
@@ -241,7 +229,7 @@ def test_an_entry_written_by_hand_is_told(
 
 
 def test_secrets_in_an_entry_written_by_hand_are_not_on_its_page(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setups: Command
 ) -> None:
     monkeypatch.chdir(tmp_path)
     entries = tmp_path / "registry" / "entries"
@@ -250,7 +238,7 @@ def test_secrets_in_an_entry_written_by_hand_are_not_on_its_page(
     by_hand = setup(server={"flags": flags, "command": "my-server -k topsecret2 --auth topsecret1"})
     (entries / "mine.json").write_text(json.dumps(by_hand))
 
-    assert command(capsys, "report", "mine")[0] == 0
+    assert setups("report", "mine").code == 0
 
     page = page_of(tmp_path / "mine.html")
     assert "my-server -k [hidden] --auth [hidden]" in page.text
@@ -258,8 +246,8 @@ def test_secrets_in_an_entry_written_by_hand_are_not_on_its_page(
     assert "topsecret" not in page.source
 
 
-def test_a_mistake_on_the_command_line_is_told_in_one_line(
-    project: pytest.Pytester, run: Run, capsys: pytest.CaptureFixture[str]
+def test_a_mistake_on_the_command_line_is_answered_in_one_line(
+    project: pytest.Pytester, run: Run, setups: Command
 ) -> None:
     run("--record")
     (project.path / "mine.html").write_text("mine")
@@ -269,21 +257,21 @@ def test_a_mistake_on_the_command_line_is_told_in_one_line(
         (("report", "served_vllm", "-o", "mine.html"), "is not a report"),
         (("report", "served_vllm", "--images", "nowhere"), "--images: no such file or folder"),
     ):
-        code, said = command(capsys, *arguments)
-        assert (code, says in said, len(said.splitlines())) == (2, True, 1), said
+        done = setups(*arguments)
+        assert (done.code, says in done.err, len(done.err.splitlines())) == (2, True, 1), done
 
 
 def test_a_site_has_a_page_for_each_entry_and_their_history(
-    project: pytest.Pytester, run: Run, capsys: pytest.CaptureFixture[str]
+    project: pytest.Pytester, run: Run, setups: Command
 ) -> None:
     run("--record")
     run("--record")
     (project.path / "registry" / "entries" / "broken.json").write_text("{")
 
-    code, said = command(capsys, "site", "public")
+    done = setups("site", "public")
 
-    assert code == 1
-    assert "entries/broken.json is left out" in said
+    assert done.code == 1
+    assert "entries/broken.json is left out" in done.out + done.err
     index = page_of(project.path / "public" / "index.html")
     assert "broken" in index.text
     pages = [project.path / "public" / target for target in index.loads]
@@ -292,20 +280,18 @@ def test_a_site_has_a_page_for_each_entry_and_their_history(
         assert "This setup over time" in page.text
         assert page.source.count('class="plot"') == 3
         assert "../index.html" in page.loads
-    assert command(capsys, "site", "public")[0] == 1, "an earlier site is replaced"
+    assert setups("site", "public").code == 1, "an earlier site is replaced"
 
 
-def test_a_site_is_not_written_over_another(
-    project: pytest.Pytester, run: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_site_is_not_written_over_another(project: pytest.Pytester, run: Run, setups: Command) -> None:
     run("--record")
     (project.path / "public").mkdir()
     (project.path / "public" / "index.html").write_text("mine")
 
-    code, said = command(capsys, "site", "public")
+    done = setups("site", "public")
 
-    assert code == 2
-    assert "is not a report of pytest-setups" in said
+    assert done.code == 2
+    assert "is not a report of pytest-setups" in done.out + done.err
     assert [path.name for path in (project.path / "public").rglob("*.html")] == ["index.html"]
 
 
@@ -332,9 +318,9 @@ def titles(data: ReportData) -> list[str]:
 
 
 def test_a_plot_names_the_image_of_an_outlier_and_stands_beside_the_baseline() -> None:
-    measurements = [one for n in range(9) for one in timed(f"photo-{n}.jpg", 0.5 + n / 100)]
+    measurements = [m for n in range(9) for m in timed(f"photo-{n}.jpg", 0.5 + n / 100)]
     measurements += timed("slow.jpg", 9.0, ["keywords"])
-    before = [one for n in range(8) for one in timed(f"photo-{n}.jpg", 0.25)]
+    before = [m for n in range(8) for m in timed(f"photo-{n}.jpg", 0.25)]
 
     shown = titles(
         ReportData("success", "", Entry.from_document(setup()), measurements=measurements, before=before)
@@ -347,7 +333,7 @@ def test_a_plot_names_the_image_of_an_outlier_and_stands_beside_the_baseline() -
 
 
 def test_the_slowest_images_come_first_and_the_rest_are_counted() -> None:
-    measurements = [one for n in range(45) for one in timed(f"photo-{n}.jpg", 1 + n)]
+    measurements = [m for n in range(45) for m in timed(f"photo-{n}.jpg", 1 + n)]
 
     data = ReportData("success", "", Entry.from_document(setup()), measurements=measurements)
 

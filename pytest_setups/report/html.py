@@ -1,4 +1,4 @@
-"""Pages as HTML: self-contained, escaped, and shut off from the network by their own policy."""
+"""Pages as HTML: self-contained, escaped, and cut off from the network by their content security policy."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from pytest_setups.registry.documents import fields
 from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.files import replace
 from pytest_setups.report.comparison_text import COLUMNS
+from pytest_setups.report.formatting import rate, seconds
 from pytest_setups.report.plots.bar_plot import bar_plot
 from pytest_setups.report.plots.box_plot import box_plot
 from pytest_setups.report.plots.line_plot import line_plot
@@ -27,18 +28,19 @@ from pytest_setups.report.plots.line_plot import line_plot
 if TYPE_CHECKING:
     from pytest_setups.report.pages import ReportData, SiteData
 
+# How a page is recognised before it is replaced: nothing else is ever overwritten.
 MARK: Final = b'<meta name="generator" content="pytest-setups'
 MARK_WITHIN_BYTES: Final = 1024
 MAX_TEXT: Final = 20_000
-_PICTURE: Final = re.compile(r"data:image/jpeg;base64,[A-Za-z0-9+/=]+")
+_JPEG_URL: Final = re.compile(r"data:image/jpeg;base64,[A-Za-z0-9+/=]+")
 
 
 class ReportError(Exception):
-    """A report cannot be written; the message says why and what to type."""
+    """A page cannot be written; the message says why and what to do."""
 
 
 def render_report(data: ReportData, *, home: bool = False) -> str:
-    """One report; ``home`` links it to the site it belongs to."""
+    """One page as HTML; ``home`` links it to the site it belongs to."""
     return _render(
         "report.html.j2",
         data=data,
@@ -53,13 +55,13 @@ def write_site(data: SiteData, folder: Path) -> Path:
     """Write a page for each entry and ``index.html``, which is returned.
 
     Raises:
-        ReportError: a file there is not one of ours, or cannot be written.
+        ReportError: a file there is not a page of this package, or cannot be written.
     """
     index, entries = folder / "index.html", folder / "entries"
     try:
         entries.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        message = f"{folder} cannot be made: {error.strerror}"
+        message = f"{folder} cannot be created: {error.strerror}"
         raise ReportError(message) from None
     check_target(index)
     for slug, page in data.pages.items():
@@ -72,7 +74,7 @@ def write_page(path: Path, text: str) -> None:
     """Write a page in one step.
 
     Raises:
-        ReportError: what is there is not one of ours, or it cannot be written.
+        ReportError: what is there is not a page of this package, or cannot be written.
     """
     check_target(path)
     try:
@@ -83,10 +85,10 @@ def write_page(path: Path, text: str) -> None:
 
 
 def check_target(path: Path) -> None:
-    """See that a page may be written there: the folder can be written, nothing else would be lost.
+    """Check that a page can be written there, and would replace nothing but an earlier page.
 
     Raises:
-        ReportError: it may not.
+        ReportError: it cannot, or what is there is not a page of this package.
     """
     try:
         if path.exists() and not _is_ours(path):
@@ -112,8 +114,8 @@ def _render(template: str, **values: Any) -> str:
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
-    shared = {"style": Markup(style), "script": Markup(script), "policy": Markup(policy)}  # noqa: S704  # our own
-    return _environment().get_template(template).render(**shared, **values)
+    page = _environment().get_template(template)
+    return page.render(style=style, script=script, policy=policy, **values)
 
 
 @cache
@@ -121,7 +123,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("pytest_setups.report"),
         autoescape=True,
-        finalize=_shown,
+        finalize=_presentable,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -132,33 +134,27 @@ def _environment() -> Environment:
         "comparison_columns": COLUMNS,
     }
     environment.filters |= {
-        "seconds": _seconds,
+        "seconds": seconds,
+        "rate": rate,
         "fields": _fields,
-        "picture": _picture,
         "without_secrets": redact_command,
     }
+    environment.tests |= {"jpeg": _JPEG_URL.fullmatch}
     return environment
 
 
-def _shown(value: object) -> object:
-    """What every expression of a template goes through: printable, bounded, without secrets."""
+def _presentable(value: object) -> object:
+    """The value of any expression in a template: printable, bounded, without secrets."""
     if value is None:
         return ""
-    if isinstance(value, Markup | int | float):  # numbers hold no secret, and plots are made of them
+    # Numbers cannot hold a secret, and a plot consists of thousands of them.
+    if isinstance(value, Markup | int | float):
         return value
     return printable(redact(str(value)), MAX_TEXT)
 
 
-def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _picture(url: str) -> Markup:
-    return Markup(url) if _PICTURE.fullmatch(url) else Markup("")  # noqa: S704  # base64 alone
-
-
 def _fields(document: object) -> list[tuple[str, str]]:
-    """The fields of a document that say something, by dotted name."""
+    """The fields of a document that are not empty, by dotted name."""
     return [
         (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
         for name, value in fields(redact_json(document))

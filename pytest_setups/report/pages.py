@@ -1,4 +1,4 @@
-"""What a report says, as data: gathered from a run or from the registry, before any markup."""
+"""The contents of pages as data, gathered from a run or from the registry; `html` renders them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ THUMBNAIL_EDGE: Final = 320
 
 @dataclass(frozen=True, slots=True)
 class ComparedRow:
-    """One row of a comparison, its cells as `comparison_text.COLUMNS`; ``good`` is None if not judged."""
+    """One row of a comparison.
+
+    ``cells`` are those of `comparison_text.COLUMNS`; ``good`` is None where nothing was judged.
+    """
 
     cells: Sequence[str]
     good: bool | None = None
@@ -45,7 +48,9 @@ class ImageResult:
     @property
     def passed(self) -> bool:
         """Whether every stage was measured and populated."""
-        return len(self.stages) == len(Stage) and all(found.passed for found in self.stages.values())
+        return len(self.stages) == len(Stage) and all(
+            measurement.passed for measurement in self.stages.values()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,29 +82,33 @@ class ReportData:
 
         Of several samples of a stage the first is shown, or the first that failed.
         """
-        found: dict[str, dict[str, Measurement]] = {}
-        for measurement in sorted(self.measurements, key=lambda one: (one.passed, one.sample)):
-            found.setdefault(measurement.image, {}).setdefault(measurement.stage, measurement)
-        images = [ImageResult(name, stages, self.thumbnails.get(name)) for name, stages in found.items()]
+        worst_first = sorted(
+            self.measurements, key=lambda measurement: (measurement.passed, measurement.sample)
+        )
+        by_image: dict[str, dict[str, Measurement]] = {}
+        for measurement in worst_first:
+            by_image.setdefault(measurement.image, {}).setdefault(measurement.stage, measurement)
+        images = [ImageResult(name, stages, self.thumbnails.get(name)) for name, stages in by_image.items()]
         return sorted(images, key=lambda image: (image.passed, image.name))
 
 
 @dataclass(frozen=True, slots=True)
 class SiteData:
-    """A whole registry: rows of its index, a page for each entry by slug, and what cannot be read."""
+    """A whole registry: the rows of its index, the page of each entry by slug, and why others have none."""
 
     rows: Sequence[Mapping[str, object]]
     pages: Mapping[str, ReportData]
     unreadable: Mapping[str, str]
 
 
-def with_comparison(data: ReportData, baseline: Baseline, compared: Comparison) -> ReportData:
-    """The page with the comparison with a baseline."""
+def with_comparison(data: ReportData, baseline: Baseline, comparison: Comparison) -> ReportData:
+    """The page, and on it the comparison of its entry with a baseline."""
     return replace(
         data,
-        baseline=comparison_text.headline(baseline, compared),
+        baseline=comparison_text.headline(baseline, comparison),
         comparison=[
-            ComparedRow(cells, comparison_text.is_good(cells[-1])) for cells in comparison_text.rows(compared)
+            ComparedRow(cells, comparison_text.is_good(cells[-1]))
+            for cells in comparison_text.rows(comparison)
         ],
         before=baseline.measurements,
         changes=comparison_text.changes(baseline.entry, data.entry),
@@ -116,27 +125,28 @@ def entry_data(
 ) -> ReportData:
     """The page of one entry.
 
-    ``pictures`` are sample files by name, shown where they are those that the entry was made with.
+    ``pictures`` are sample files by name. A file is shown only where its checksum is that of the entry: it
+    may have been edited or replaced since.
     """
     measurements, notice = _measurements(registry, entry)
-    known = {image.name: image.sha256 for image in entry.verification.images or ()}
+    checksums = {image.name: image.sha256 for image in entry.verification.images or ()}
     names = {measurement.image for measurement in measurements} & pictures.keys()
-    same = {name: pictures[name] for name in names if known.get(name) == _sha256(pictures[name])}
+    unchanged = {name: pictures[name] for name in names if checksums.get(name) == _sha256(pictures[name])}
     data = ReportData(
         standing=entry.verification.status,
         reason=entry.verification.failure_reason or "",
         entry=entry,
         slug=slug,
         measurements=measurements,
-        thumbnails=thumbnails(same),
+        thumbnails=thumbnails(unchanged),
         history=history,
         notices=[notice] if notice else [],
     )
-    return _beside_its_baseline(registry, data)
+    return _with_own_baseline(registry, data)
 
 
-def _beside_its_baseline(registry: Registry, data: ReportData) -> ReportData:
-    """The page with the comparison with the entry's baseline, where that is in the registry."""
+def _with_own_baseline(registry: Registry, data: ReportData) -> ReportData:
+    """The page, compared with the baseline that its entry names, where that is in the registry."""
     name = data.entry.verification.baseline
     if name is None or is_path(name) or not data.measurements:
         return data
@@ -153,11 +163,11 @@ def site_data(registry: Registry, pictures: Mapping[str, Path]) -> SiteData:
     Raises:
         RegistryError: the registry cannot be read.
     """
-    found = registry.rows()
-    unreadable = dict(found.unreadable)
+    index = registry.rows()
+    unreadable = dict(index.unreadable)
     loaded: dict[str, Entry] = {}
     histories: dict[str, list[tuple[str, Entry]]] = defaultdict(list)
-    for slug in (str(row["slug"]) for row in found.rows):
+    for slug in (str(row["slug"]) for row in index.rows):
         try:
             loaded[slug] = registry.load(slug)
         except EntryError as error:
@@ -170,11 +180,11 @@ def site_data(registry: Registry, pictures: Mapping[str, Path]) -> SiteData:
         slug: entry_data(registry, slug, entry, pictures=pictures, history=histories[entry.fingerprint()])
         for slug, entry in loaded.items()
     }
-    return SiteData([row for row in found.rows if row["slug"] in pages], pages, unreadable)
+    return SiteData([row for row in index.rows if row["slug"] in pages], pages, unreadable)
 
 
 def pictures_of(paths: Iterable[Path]) -> dict[str, Path]:
-    """Sample files by name; none of no paths.
+    """The sample files at these paths, by name; empty without paths.
 
     Raises:
         ImageError: a path does not exist, or there are no pictures.
@@ -186,11 +196,12 @@ def pictures_of(paths: Iterable[Path]) -> dict[str, Path]:
 
 
 def thumbnails(pictures: Mapping[str, Path]) -> dict[str, str]:
-    """Small JPEG pictures as ``data:`` URLs; one that cannot be read is left out."""
-    found = {name: _thumbnail(path) for name, path in pictures.items()}
-    return {name: url for name, url in found.items() if url is not None}
+    """Small JPEG pictures as ``data:`` URLs; a picture that cannot be read is left out."""
+    urls = {name: _thumbnail(path) for name, path in pictures.items()}
+    return {name: url for name, url in urls.items() if url is not None}
 
 
+# A site shows the same pictures on the page of every entry.
 @lru_cache(maxsize=1024)
 def _thumbnail(path: Path) -> str | None:
     from pytest_setups.tagging.images import MIME, ImageError, prepare
@@ -216,8 +227,8 @@ def _measurements(registry: Registry, entry: Entry) -> tuple[list[Measurement], 
     """The last attempts in the entry's results file, or why there are none."""
     results = entry.verification.results
     if results is None:
-        return [], "The entry names no results file, so there are figures but no answers."
+        return [], "The entry names no results file, so its figures are shown without answers."
     try:
         return read_measurements(registry.root, results), None
     except EntryError as error:
-        return [], f"{error}: so there are figures but no answers."
+        return [], f"{error}, so the figures are shown without answers."
