@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -111,6 +112,11 @@ ALL_IMPORTS: Final = [arrow for importer in modules() if room(importer) for arro
 
 def test_every_room_has_its_place_in_the_order() -> None:
     assert {room(module) for module in modules()} - {None} == set(ROOMS)
+
+
+def test_the_documentation_shows_the_rooms_in_this_order() -> None:
+    table = (ROOT / "docs/architecture.md").read_text("utf-8").partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(ROOMS)
 
 
 def test_a_room_imports_only_rooms_above_it() -> None:
