@@ -4,7 +4,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 import pytest_setups.plugin.activation
 import pytest_setups.report.html_reporter  # noqa: F401
 from pytest_setups import cli
-from tests.servers.scripted import Scripted, serve
+from tests.servers.scripted import Ask, Reply, Scripted, completion, seeing, serve
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,6 +66,31 @@ def run(project: pytest.Pytester, server: Scripted) -> Run:
         return project.runpytest("-p", "no:cacheprovider", "--setup-base-url", server.url, *arguments)
 
     return run_pytest
+
+
+Measured = Callable[..., list[dict[str, Any]]]
+
+
+@pytest.fixture
+def measured(run: Run, project: pytest.Pytester, server: Scripted) -> Measured:
+    """The measurements that a run records when the model answers like this, each to another image."""
+
+    def measure(answers: Iterable[str | Reply], stage: str) -> list[dict[str, Any]]:
+        unused = [completion(answer) if isinstance(answer, str) else answer for answer in answers]
+        for number in range(len(unused)):
+            draw(project.path / f"photos/{number:02}.png", f"hsl({number * 9}, 80%, 50%)")
+
+        def chat(ask: Ask) -> Reply:
+            proves_vision = ask.body["temperature"] == 0
+            return unused.pop(0) if ask.stage == stage and not proves_vision else seeing(ask)
+
+        server.chat = chat
+        run("--setup-images=photos", "--setup-warmup=0", "--record", "--record-failed")
+        (path,) = (project.path / "registry/results").iterdir()
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        return [line for line in lines if line["stage"] == stage]
+
+    return measure
 
 
 def entries(folder: Path) -> dict[str, dict[str, Any]]:

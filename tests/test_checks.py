@@ -1,37 +1,32 @@
-"""The checks, each with what a server really did."""
+"""The checks, each with what servers really answered: a run fails for it, by the name of the check."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
-from pytest_setups.api.reply import Reply
-from pytest_setups.checks.output_checks import CHECKS, failures
-from pytest_setups.registry.entry import Stage
-from pytest_setups.tagging.keywords import parse_keywords
-from pytest_setups.tagging.outputs import Output
+from pytest_setups.checks.output_checks import CHECKS
 from pytest_setups.tagging.prompts import load_prompts
+from tests.conftest import Measured, Run
+from tests.servers.scripted import Ask, Reply, Scripted, completion, seeing
 
-PROMPTS = load_prompts("default")
-GOOD = {
-    Stage.CAPTION: "Wooden boats rest on a calm river in Nagasaki.",
-    Stage.KEYWORDS: '{"keywords": ["boats", "river", "nagasaki", "hills", "harbour"]}',
-    Stage.DESCRIPTION: "Wooden boats rest on a calm river. Hills rise behind it. The sky is pale, very pale.",
-}
+PROMPT = load_prompts("default").caption
 
-BAD: dict[str, list[str | None]] = {
-    "empty": ["", "  \n ", None],
+BAD: dict[str, list[str | Reply]] = {
+    "empty": ["", "  \n ", completion(None)],
     "reasoning-only": [
         "<think>The user wants a caption. The picture shows boats.</think>",
         "<think>The picture shows boats and I was cut",
+        completion(None, reasoning="The user wants a caption."),
+        completion(None, reasoning_content="The user wants a caption."),
     ],
+    "truncated": [completion("Wooden boats rest on", finish_reason="length")],
     "refusal": [
         "I'm sorry, but I can't assist with identifying people in this image.",
         "I\u2019m unable to view images directly, but if you describe it I can help.",
         "As an AI language model, I do not have access to images.",
         "No image was provided. Could you upload the image?",
         "Please provide the image you would like me to caption.",
+        completion("Wooden boats rest.", finish_reason="content_filter"),
     ],
     "one-token": [
         "!!!!!!!!!!!!!!!!",
@@ -56,106 +51,73 @@ BAD: dict[str, list[str | None]] = {
         "Boats\uff1a<\uff5cend\u2581of\u2581sentence\uff5c>",
     ],
     "prompt-echo": [
-        PROMPTS.caption,
+        PROMPT,
         "Sure! Provide a caption for this image in the active voice, at most two sentences: boats.",
     ],
 }
+HONEST = [
+    "Wooden boats rest on a calm river in Nagasaki.",
+    "A man can't see the image of the saint behind the crowd.",
+    'A shop window holds a sign reading "I\'m sorry, we are closed".',
+    "A painter presents the robot as an AI artist.",
+    "A very, very old boat.",
+    "New York, New York: neon signs glow in the rain.",
+    "Ein alter Fischer repariert sein Netz am Hafen von \u00c5lesund.",
+    "\u4e00\u53ea\u6a59\u8272\u7684\u732b\u5750\u5728\u7a97\u53f0\u4e0a\u3002",
+    "<think>short thought</think>A tabby cat looks calmly at the camera.",
+    "Twelve small pictures show a horse: walk, walk, walk; trot, trot; gallop.",
+]
+KEYWORDS = {
+    "This old picture shows a number of boats that rest on a wide river.": (
+        "no keywords can be read from 'This old picture shows a number of boats that rest on a wide river.'"
+    ),
+    '{"keywords": ["boats", "riv': 'no keywords can be read from \'{"keywords": ["boats", "riv\'',
+    '{"keywords": []}': "0 distinct keywords: at least 3 are expected",
+    '{"keywords": ["boat", "Boat", "river"]}': "2 distinct keywords: at least 3 are expected",
+    '["a", "b", "c", "a", "a", "b", "b", "c"]': "only 3 of 8 keywords are distinct",
+}
 
 
-def output(text: str | None, stage: Stage = Stage.CAPTION, **reply: Any) -> Output:
-    values: dict[str, Any] = {
-        "reasoning": "",
-        "finish_reason": "stop",
-        "started_at": 0.0,
-        "latency_s": 1.0,
-        "ttft_s": None,
-        "prompt_tokens": 300,
-        "output_tokens": 12,
-    }
-    return Output(
-        stage=stage,
-        text=text or "",
-        keywords=parse_keywords(text or "") if stage is Stage.KEYWORDS else None,
-        reply=Reply(text=text or "", **values | reply),
-        prompt=getattr(PROMPTS, stage.value),
-        caption=GOOD[Stage.CAPTION] if stage is Stage.DESCRIPTION else "",
-    )
+def failures(measurements: list[dict[str, Any]]) -> list[list[str]]:
+    return [[failure["check"] for failure in measurement["failures"]] for measurement in measurements]
 
 
-def names(judged: Output) -> list[str]:
-    return [failure.check for failure in failures(judged)]
+def test_what_servers_really_answered_fails_by_the_name_of_its_check(measured: Measured) -> None:
+    examples = [(check, answer) for check, answers in BAD.items() for answer in answers]
+    measurements = measured((answer for _, answer in examples), "caption")
+    assert failures(measurements) == [[check] for check, _ in examples]
 
 
-@pytest.mark.parametrize("stage", Stage)
-def test_a_populated_output_passes(stage: Stage) -> None:
-    assert failures(output(GOOD[stage], stage)) == ()
+def test_honest_captions_pass(measured: Measured) -> None:
+    assert failures(measured(HONEST, "caption")) == [[]] * len(HONEST)
 
 
-@pytest.mark.parametrize(("check", "text"), [(check, text) for check, texts in BAD.items() for text in texts])
-def test_an_unpopulated_output_fails_its_check(check: str, text: str | None) -> None:
-    assert names(output(text)) == [check]
+def test_a_cut_answer_says_which_option_to_raise(measured: Measured) -> None:
+    (measurement,) = measured([completion("Wooden boats rest on", finish_reason="length")], "caption")
+    reason = measurement["failures"][0]["reason"]
+    assert reason.startswith("cut at the token limit after 12 tokens; raise --setup-max-new-tokens")
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "A man can't see the image of the saint behind the crowd.",
-        'A shop window holds a sign reading "I\'m sorry, we are closed".',
-        "A painter presents the robot as an AI artist.",
-        "A very, very old boat.",
-        "New York, New York: neon signs glow in the rain.",
-        "Ein alter Fischer repariert sein Netz am Hafen von \u00c5lesund.",
-        "\u4e00\u53ea\u6a59\u8272\u7684\u732b\u5750\u5728\u7a97\u53f0\u4e0a\u3002",
-        "<think>short thought</think>A tabby cat looks calmly at the camera.",
-        "Twelve small pictures show a horse: walk, walk, walk; trot, trot; gallop.",
-    ],
-)
-def test_an_honest_caption_passes(text: str) -> None:
-    assert failures(output(text)) == ()
+def test_a_description_that_only_repeats_the_caption(run: Run, server: Scripted) -> None:
+    def repeat(ask: Ask) -> Reply:
+        caption = ask.prompt.partition("Caption: ")[2].partition(" Keywords:")[0]
+        return completion(caption.upper()) if ask.stage == "description" else seeing(ask)
+
+    server.chat = repeat
+    result = run("-k", "description")
+    result.assert_outcomes(failed=3, deselected=8)
+    result.stdout.fnmatch_lines(["repeated-caption: the description is the caption word for word"])
 
 
-def test_reasoning_in_a_field_of_its_own_is_no_answer() -> None:
-    assert names(output(None, reasoning="The user wants a caption.")) == ["reasoning-only"]
-
-
-def test_a_cut_answer_is_truncated() -> None:
-    (failure,) = failures(output("Wooden boats rest on", finish_reason="length", output_tokens=256))
-    assert failure.check == "truncated"
-    assert failure.reason.startswith("cut at the token limit after 256 tokens; raise --setup-max-new-tokens")
-
-
-def test_a_content_filter_is_a_refusal() -> None:
-    assert names(output("Wooden boats rest.", finish_reason="content_filter")) == ["refusal"]
-
-
-def test_a_description_that_only_repeats_the_caption() -> None:
-    assert names(output(GOOD[Stage.CAPTION].upper(), Stage.DESCRIPTION)) == ["repeated-caption"]
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        (
-            "This old picture shows a number of boats that rest on a wide river.",
-            "no keywords can be read from *",
-        ),
-        ('{"keywords": ["boats", "riv', "no keywords can be read from *"),
-        ('{"keywords": []}', "0 distinct keywords: at least 3 are expected"),
-        ('{"keywords": ["boat", "Boat", "river"]}', "2 distinct keywords: at least 3 are expected"),
-        ('["a", "b", "c", "a", "a", "b", "b", "c"]', "only 3 of 8 keywords are distinct"),
-    ],
-)
-def test_keywords_must_be_distinct_words(text: str, reason: str) -> None:
-    (failure,) = failures(output(text, Stage.KEYWORDS))
-    assert failure.check == "keywords"
-    assert failure.reason == reason or failure.reason.startswith(reason.removesuffix("*"))
+def test_keywords_must_be_distinct_words(measured: Measured) -> None:
+    failed = [measurement["failures"] for measurement in measured(KEYWORDS, "keywords")]
+    assert failed == [[{"check": "keywords", "reason": reason}] for reason in KEYWORDS.values()]
 
 
 def test_every_check_has_an_example() -> None:
-    elsewhere = {"truncated", "repeated-caption", "keywords"}
-    assert {check.name for check in CHECKS} == set(BAD) | elsewhere
+    assert {check.name for check in CHECKS} == {*BAD, "repeated-caption", "keywords"}
 
 
-def test_a_long_answer_is_checked_in_reasonable_time() -> None:
-    text = " ".join(f"word{number % 977}" for number in range(40_000))
-    assert "loop" not in names(output(text))
+def test_a_long_answer_is_checked_in_reasonable_time(measured: Measured) -> None:
+    answer = " ".join(f"word{number % 977}" for number in range(40_000))
+    assert failures(measured([answer], "caption")) == [[]]

@@ -1,104 +1,116 @@
-"""Preparing pictures: whatever a photo folder holds becomes an upright RGB JPEG."""
+"""What a server is sent: whatever a photo folder holds becomes an upright RGB JPEG."""
 
 from __future__ import annotations
 
-import base64
 import io
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from pytest_setups.tagging.images import ImageError, PreparedImage, control_pictures, find_samples, prepare
+from tests.conftest import Run, no_traceback_of_ours
+from tests.servers.scripted import Scripted
+from tests.taggers import SAMPLES
 
-SAMPLES = Path(__file__).parent.parent / "sample_images"
+CAPTIONS_ONLY = ("-k", "caption", "--setup-warmup=0")
+Sent = Callable[..., dict[str, Image.Image]]
 
 
-def decoded(prepared: PreparedImage) -> Image.Image:
-    image = Image.open(io.BytesIO(base64.b64decode(prepared.base64)))
+@pytest.fixture
+def photos(project: pytest.Pytester) -> Path:
+    """An empty folder of photos."""
+    return project.mkdir("photos")
+
+
+@pytest.fixture
+def sent(run: Run, server: Scripted, photos: Path) -> Sent:
+    """The pictures that a server is sent for the captions of a folder's images, by the name of the image."""
+
+    def send(folder: Path = photos, *, max_edge: int = 1024) -> dict[str, Image.Image]:
+        names = sorted(path.name for path in folder.iterdir() if path.suffix != ".md")
+        result = run(*CAPTIONS_ONLY, f"--setup-images={folder}", f"--setup-max-edge={max_edge}")
+        assert result.parseoutcomes()["passed"] == len(names)
+        return dict(zip(names, [decoded(ask.picture) for ask in server.asks], strict=True))
+
+    return send
+
+
+def decoded(picture: bytes | None) -> Image.Image:
+    image = Image.open(io.BytesIO(picture or b""))
     image.load()
+    assert (image.format, image.mode) == ("JPEG", "RGB")
     return image
 
 
-@pytest.mark.parametrize("sample", find_samples([SAMPLES]), ids=lambda sample: sample.name)
-def test_every_sample_becomes_an_rgb_jpeg(sample: object) -> None:
-    path: Path = sample.path  # type: ignore[attr-defined]
-    prepared = prepare(path, 256)
-    image = decoded(prepared)
-    assert (image.format, image.mode) == ("JPEG", "RGB")
-    assert max(image.size) == 256
-    assert image.size == (prepared.width, prepared.height)
-    shades = {shade for _, shade in image.convert("L").getcolors() or ()}
-    assert len(shades) > 60, "the picture was lost on the way"
+def colour(image: Image.Image, x: int, y: int) -> tuple[int, ...]:
+    """The colour of a pixel, rounded to what JPEG keeps."""
+    pixel = image.getpixel((x, y))
+    assert isinstance(pixel, tuple)
+    return tuple(round(value / 51) * 51 for value in pixel)
 
 
-def test_there_are_thirteen_samples() -> None:
-    assert len(find_samples([SAMPLES])) == 13
+def test_every_sample_image_becomes_an_rgb_jpeg(sent: Sent) -> None:
+    pictures = sent(SAMPLES, max_edge=256)
+    assert len(pictures) == 13
+    assert {max(image.size) for image in pictures.values()} == {256}
+    shades = {name: len(image.convert("L").getcolors() or ()) for name, image in pictures.items()}
+    assert min(shades.values()) > 60, "a picture lost its contents on the way"
 
 
-def test_exif_orientation_is_applied(tmp_path: Path) -> None:
+def test_exif_orientation_is_applied(sent: Sent, photos: Path) -> None:
     image = Image.new("RGB", (80, 40), "black")
     image.paste("red", (0, 0, 20, 40))
     exif = Image.Exif()
     exif[0x0112] = 6
-    image.save(tmp_path / "turned.jpg", exif=exif, quality=95)
-    upright = decoded(prepare(tmp_path / "turned.jpg", 1024))
+    image.save(photos / "turned.jpg", exif=exif, quality=95)
+    upright = sent()["turned.jpg"]
     assert upright.size == (40, 80)
-    assert near(upright.getpixel((20, 5)), (255, 0, 0))
-    assert near(upright.getpixel((20, 70)), (0, 0, 0))
+    assert colour(upright, 20, 5) == (255, 0, 0)
+    assert colour(upright, 20, 70) == (0, 0, 0)
 
 
-def near(pixel: object, colour: tuple[int, int, int]) -> bool:
-    assert isinstance(pixel, tuple)
-    return all(abs(a - b) < 40 for a, b in zip(pixel, colour, strict=True))
+COLOURS: dict[str, tuple[str, float | tuple[int, ...], tuple[int, int, int]]] = {
+    "grey.png": ("L", 204, (204, 204, 204)),
+    "black-and-white.png": ("1", 1, (255, 255, 255)),
+    "opaque.png": ("RGBA", (255, 0, 0, 255), (255, 0, 0)),
+    "transparent.png": ("RGBA", (255, 0, 0, 0), (255, 255, 255)),
+    "grey-transparent.png": ("LA", (10, 0), (255, 255, 255)),
+    "print.jpg": ("CMYK", (0, 255, 255, 0), (255, 0, 0)),
+    "sixteen-bit.tif": ("I;16", 52_428, (204, 204, 204)),
+    "sixteen-bit.png": ("I;16", 52_428, (204, 204, 204)),
+    "sixteen-bit.ppm": ("I;16", 52_428, (204, 204, 204)),
+    "floats.tif": ("F", 0.6, (153, 153, 153)),
+    "web.webp": ("RGB", (0, 153, 0), (0, 153, 0)),
+    "animation.gif": ("RGB", (0, 153, 0), (0, 153, 0)),
+    "bitmap.bmp": ("RGB", (0, 153, 0), (0, 153, 0)),
+}
 
 
-@pytest.mark.parametrize(
-    ("mode", "fill", "suffix", "expected"),
-    [
-        ("L", 200, "png", (200, 200, 200)),
-        ("1", 1, "png", (255, 255, 255)),
-        ("RGBA", (255, 0, 0, 255), "png", (255, 0, 0)),
-        ("RGBA", (255, 0, 0, 0), "png", (255, 255, 255)),
-        ("LA", (10, 0), "png", (255, 255, 255)),
-        ("CMYK", (0, 255, 255, 0), "jpg", (254, 0, 0)),
-        ("I;16", 51_400, "tif", (200, 200, 200)),
-        ("I;16", 51_400, "png", (200, 200, 200)),
-        ("F", 0.5, "tif", (127, 127, 127)),
-        ("RGB", (0, 128, 0), "webp", (0, 128, 0)),
-        ("RGB", (0, 128, 0), "gif", (0, 128, 0)),
-        ("RGB", (0, 128, 0), "bmp", (0, 128, 0)),
-    ],
-)
-def test_every_mode_becomes_rgb(
-    mode: str, fill: float | tuple[int, ...], suffix: str, expected: tuple[int, int, int], tmp_path: Path
-) -> None:
-    path = tmp_path / f"picture.{suffix}"
-    Image.new(mode, (40, 40), fill).save(path)
-    assert near(decoded(prepare(path, 1024)).getpixel((20, 20)), expected)
+def test_every_kind_of_picture_keeps_its_colour(sent: Sent, photos: Path) -> None:
+    for name, (mode, fill, _) in COLOURS.items():
+        Image.new(mode, (40, 40), fill).save(photos / name)
+    colours = {name: colour(image, 20, 20) for name, image in sent().items()}
+    assert colours == {name: expected for name, (_, _, expected) in COLOURS.items()}
 
 
-def test_a_palette_with_transparency_stands_on_white(tmp_path: Path) -> None:
+def test_a_palette_with_transparency_stands_on_white(sent: Sent, photos: Path) -> None:
     image = Image.new("P", (40, 40), 0)
     image.putpalette([255, 0, 0, 0, 255, 0])
     image.paste(1, (0, 0, 20, 40))
-    image.save(tmp_path / "palette.png", transparency=0)
-    prepared = decoded(prepare(tmp_path / "palette.png", 1024))
-    assert near(prepared.getpixel((5, 20)), (0, 255, 0))
-    assert near(prepared.getpixel((35, 20)), (255, 255, 255))
+    image.save(photos / "palette.png", transparency=0)
+    picture = sent()["palette.png"]
+    assert colour(picture, 5, 20) == (0, 255, 0)
+    assert colour(picture, 35, 20) == (255, 255, 255)
 
 
-def test_small_pictures_are_not_enlarged(tmp_path: Path) -> None:
-    Image.new("RGB", (1, 3), "red").save(tmp_path / "tiny.png")
-    prepared = prepare(tmp_path / "tiny.png", 1024)
-    assert (prepared.width, prepared.height) == (1, 3)
-
-
-def test_a_large_jpeg_is_scaled_in_its_decoder_without_losing_its_proportions(tmp_path: Path) -> None:
-    Image.linear_gradient("L").resize((6000, 4000)).convert("RGB").save(tmp_path / "large.jpg")
-    prepared = prepare(tmp_path / "large.jpg", 512)
-    assert (prepared.width, prepared.height) == (512, 341)
+def test_pictures_are_scaled_down_in_proportion_and_never_up(sent: Sent, photos: Path) -> None:
+    Image.new("RGB", (1, 3), "red").save(photos / "tiny.png")
+    Image.new("RGB", (9000, 2), "red").save(photos / "panorama.jpg")
+    Image.linear_gradient("L").resize((6000, 4000)).convert("RGB").save(photos / "large.jpg")
+    sizes = {name: image.size for name, image in sent(max_edge=512).items()}
+    assert sizes == {"tiny.png": (1, 3), "panorama.jpg": (512, 1), "large.jpg": (512, 341)}
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -111,32 +123,42 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-def test_a_panorama_of_two_lines(tmp_path: Path) -> None:
-    Image.new("RGB", (9000, 2), "red").save(tmp_path / "line.jpg")
-    prepared = prepare(tmp_path / "line.jpg", 1024)
-    assert (prepared.width, prepared.height) == (1024, 1)
+BROKEN = {
+    "bomb.png": (png_header(14_200, 14_200), "is a decompression bomb: more pixels than Pillow opens"),
+    "larger-bomb.png": (png_header(60_000, 60_000), "is a decompression bomb: more pixels than Pillow opens"),
+    "empty.jpg": (b"", "is not an image that Pillow can read"),
+    "text.jpg": (b"text", "is not an image that Pillow can read"),
+    "header.jpg": (b"\xff\xd8\xff\xe0 not really", "cannot be read: *"),
+    "truncated.png": (png_header(50, 50), "cannot be read: *"),
+}
 
 
-def test_decompression_bombs_are_refused_by_name(tmp_path: Path) -> None:
-    for size in (14_200, 60_000):
-        (tmp_path / "bomb.png").write_bytes(png_header(size, size))
-        with pytest.raises(ImageError, match=r"bomb\.png is a decompression bomb"):
-            prepare(tmp_path / "bomb.png", 512)
+def test_a_picture_that_cannot_be_read_fails_its_test_by_name(
+    run: Run, server: Scripted, photos: Path
+) -> None:
+    for name, (content, _) in BROKEN.items():
+        (photos / name).write_bytes(content)
+    result = run(*CAPTIONS_ONLY, "--setup-images=photos")
+    assert result.parseoutcomes()["failed"] == len(BROKEN)
+    result.stdout.fnmatch_lines_random([f"image: {name} {reason}" for name, (_, reason) in BROKEN.items()])
+    no_traceback_of_ours(result)
+    assert server.asks == []
 
 
-@pytest.mark.parametrize("content", [b"", b"text", b"\xff\xd8\xff\xe0 not really", png_header(50, 50)])
-def test_unreadable_pictures_say_which(content: bytes, tmp_path: Path) -> None:
-    (tmp_path / "broken.png").write_bytes(content)
-    with pytest.raises(ImageError, match=r"^broken\.png "):
-        prepare(tmp_path / "broken.png", 512)
+def test_a_picture_that_is_deleted_during_the_run(run: Run, project: pytest.Pytester) -> None:
+    project.makeconftest(
+        """
+        def pytest_collection_finish(session):
+            (session.config.rootpath / "sample_images/cat.jpg").unlink()
+        """
+    )
+    result = run(*CAPTIONS_ONLY)
+    result.stdout.fnmatch_lines(["image: cat.jpg cannot be read: No such file or directory"])
+    assert result.parseoutcomes()["failed"] == 1
 
 
-def test_a_picture_that_is_gone_says_so(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"gone\.jpg cannot be read: No such file"):
-        prepare(tmp_path / "gone.jpg", 512)
-
-
-def test_the_control_pictures_differ() -> None:
-    disc, square = control_pictures()
-    assert near(decoded(disc).getpixel((128, 128)), (255, 255, 255))
-    assert near(decoded(square).getpixel((10, 10)), (20, 40, 220))
+def test_the_control_pictures_are_a_disc_and_a_square(run: Run, server: Scripted) -> None:
+    run("-k", "vision", "--setup-warmup=0")
+    disc, square = [decoded(ask.picture) for ask in server.asks if ask.picture]
+    assert (colour(disc, 128, 128), colour(disc, 10, 10)) == ((255, 255, 255), (204, 0, 0))
+    assert (colour(square, 128, 128), colour(square, 10, 10)) == ((255, 255, 51), (0, 51, 204))

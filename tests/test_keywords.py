@@ -1,12 +1,10 @@
-"""The forms in which servers really give keywords."""
+"""The forms in which models really give keywords, as a run reads and records them."""
 
 from __future__ import annotations
 
-import pytest
+from tests.conftest import Measured
 
-from pytest_setups.tagging.keywords import Keywords, parse_keywords
-
-WORDS = ("old boat", "river", "hills")
+WORDS = ["old boat", "river", "hills"]
 FORMS = {
     '{"keywords": ["old boat", "river", "hills"]}': "json-object",
     '{"tags": ["old boat", "river", "hills"]}': "json-object",
@@ -14,6 +12,7 @@ FORMS = {
     '{"tags": [{"keyword": "old boat", "score": 1}, {"keyword": "river"}, {"tag": "hills"}]}': "json-object",
     'Here you go: {"keywords": ["old boat", "river", "hills"]} Enjoy!': "json-object",
     '["old boat", "river", "hills"]': "json-array",
+    '["old\nboat", "river", "hills"]': "json-array",
     '```json\n{"keywords": ["old boat", "river", "hills"]}\n```': "fenced-json",
     '```\n["old boat", "river", "hills"]\n```\nThese are keywords.': "fenced-json",
     '```json\n["old boat", "river", "hills"]': "fenced-json",
@@ -21,33 +20,27 @@ FORMS = {
     "Keywords: old boat; river; hills.": "list",
     "Here are the keywords:\n- old boat\n- river\n- hills": "list",
     "1. old boat\n2. river\n3) hills\n": "list",
-    '["old\nboat", "river", "hills"]': "json-array",
+    '["Old boat", "old boat", " river ", "", "hills", 7, null]': "json-array",
 }
+NO_LISTS = ("boat", "{", "[1, 2", "A man rows his boat over the wide river at dawn.", "null", "[" * 100_000)
 
 
-@pytest.mark.parametrize("text", FORMS)
-def test_every_form_is_read_and_its_kind_kept(text: str) -> None:
-    assert parse_keywords(text) == Keywords(WORDS, 3, FORMS[text])
+def test_every_form_is_read_and_its_kind_is_recorded(
+    measured: Measured,
+) -> None:
+    lines = measured(FORMS, "keywords")
+    assert [line["keywords_form"] for line in lines] == list(FORMS.values())
+    assert [[word.lower() for word in line["keywords"]] for line in lines] == [WORDS] * len(FORMS)
 
 
-def test_words_are_distinct_whatever_their_case_and_given_counts_all() -> None:
-    assert parse_keywords('["Boat", "boat", " river ", "", 7, null]') == Keywords(
-        ("Boat", "river"), 3, "json-array"
-    )
+def test_an_answer_without_a_list_has_no_keywords(
+    measured: Measured,
+) -> None:
+    lines = measured(NO_LISTS, "keywords")
+    assert [line["keywords"] for line in lines] == [None] * len(NO_LISTS)
+    assert not any(line["passed"] for line in lines)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "boat", "{", "[1, 2", "A man rows his boat over the wide river at dawn.", "null"]
-)
-def test_what_is_no_list_is_none(text: str) -> None:
-    assert parse_keywords(text) is None
-
-
-def test_deep_json_is_none() -> None:
-    assert parse_keywords("[" * 100_000) is None
-
-
-def test_endless_lists_are_bounded() -> None:
-    found = parse_keywords(", ".join(f"word {number}" for number in range(5000)))
-    assert found is not None
-    assert len(found.words) == 200
+def test_endless_lists_are_bounded(measured: Measured) -> None:
+    (line,) = measured([", ".join(f"word {number}" for number in range(5000))], "keywords")
+    assert len(line["keywords"]) == 200
