@@ -86,9 +86,7 @@ def measured(run: Run, project: pytest.Pytester, server: Scripted) -> Measured:
 
         server.chat = chat
         run("--setup-images=photos", "--setup-warmup=0", "--record", "--record-failed")
-        (path,) = (project.path / "registry/results").iterdir()
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
-        return [line for line in lines if line["stage"] == stage]
+        return [line for line in recorded_measurements(project.path) if line["stage"] == stage]
 
     return measure
 
@@ -99,6 +97,18 @@ def entries(folder: Path) -> dict[str, dict[str, Any]]:
         path.stem: json.loads(path.read_bytes())
         for path in sorted((folder / "registry/entries").glob("*.json"))
     }
+
+
+def only_entry(folder: Path) -> dict[str, Any]:
+    """The one entry of a project's registry."""
+    (entry,) = entries(folder).values()
+    return entry
+
+
+def recorded_measurements(folder: Path) -> list[dict[str, Any]]:
+    """The measurements in the one results file of a project's registry."""
+    (path,) = (folder / "registry/results").iterdir()
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def index_slugs(folder: Path) -> list[str]:

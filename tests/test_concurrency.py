@@ -1,4 +1,4 @@
-"""Asking at once: the same content, bounded, and over at once when it should be."""
+"""Concurrent requests: the same results, as many as wanted, and ended when the run ends."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MEASURED = ("started_utc", "latency_s", "ttft_s")
 
 
 def content(project: pytest.Pytester, slug: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What an entry and its results say, but for what differs between any two runs."""
+    """What an entry and its results contain, without what differs between any two runs."""
     entry = entries(project.path)[slug]
     lines = [
         json.loads(line)
@@ -42,13 +42,13 @@ def many_images(project: pytest.Pytester, count: int) -> None:
 @pytest.mark.parametrize("how", [["--setup-concurrency=4"], ["-n", "2"], ["-n", "3", "--dist=worksteal"]])
 def test_the_content_is_the_same_as_one_at_a_time(how: list[str], run: Run, project: pytest.Pytester) -> None:
     many_images(project, 9)
-    run("--record", "--setup-slug=one").assert_outcomes(passed=38)
-    result = run("--record", "--setup-slug=many", *how)
+    run("--record", "--setup-slug=sequential").assert_outcomes(passed=38)
+    result = run("--record", "--setup-slug=concurrent", *how)
     result.assert_outcomes(passed=38)
-    assert content(project, "many") == content(project, "one")
+    assert content(project, "concurrent") == content(project, "sequential")
 
 
-def test_concurrency_is_what_was_asked_for_and_no_more(
+def test_as_many_requests_are_concurrent_as_wanted_and_no_more(
     run: Run, project: pytest.Pytester, server: Scripted
 ) -> None:
     many_images(project, 9)
@@ -65,9 +65,7 @@ def test_concurrency_is_what_was_asked_for_and_no_more(
     assert entries(project.path)["served_vllm"]["performance"]["concurrency"] == 4
 
 
-def test_no_more_images_are_in_work_than_asked_for(
-    run: Run, project: pytest.Pytester, server: Scripted
-) -> None:
+def test_no_more_images_are_begun_than_wanted(run: Run, project: pytest.Pytester, server: Scripted) -> None:
     many_images(project, 12)
     begun: list[bytes] = []
     finished: set[bytes] = set()
@@ -98,7 +96,7 @@ def test_each_picture_is_prepared_and_sent_once_for_each_stage(run: Run, server:
     )
 
 
-def test_two_ways_of_asking_at_once_are_refused(run: Run) -> None:
+def test_two_kinds_of_concurrency_are_refused(run: Run) -> None:
     result = run("--setup-concurrency=4", "-n", "2")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --setup-concurrency 4 and -n 2 both send concurrent requests: *"])
@@ -110,7 +108,7 @@ def test_each_worker_measuring_everything_is_refused(run: Run) -> None:
     result.stderr.fnmatch_lines(["ERROR: --dist each runs every test in every worker: *"])
 
 
-def test_x_stops_asking(run: Run, project: pytest.Pytester, server: Scripted) -> None:
+def test_x_ends_the_requests(run: Run, project: pytest.Pytester, server: Scripted) -> None:
     many_images(project, 30)
 
     def fail_the_first(ask: Ask) -> Reply:

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
-from tests.conftest import Run, entries, no_traceback_of_ours
+from tests.conftest import Run, entries, no_traceback_of_ours, only_entry
 from tests.servers.scripted import Scripted, completion
-
-
-def only_entry(project: pytest.Pytester) -> dict[str, Any]:
-    (entry,) = entries(project.path).values()
-    return entry
 
 
 def test_an_own_check_fails_the_output_it_refuses(run: Run, project: pytest.Pytester) -> None:
@@ -27,7 +21,7 @@ def test_an_own_check_fails_the_output_it_refuses(run: Run, project: pytest.Pyte
     result = run("--record-failed")
     result.assert_outcomes(passed=10, failed=1)
     result.stdout.fnmatch_lines(["*test_keywords[[]cat.jpg]*", "own:conftest: every picture is a photograph"])
-    verification = only_entry(project)["verification"]
+    verification = only_entry(project.path)["verification"]
     assert verification["failure_reason"].endswith(
         "keywords of cat.jpg: own:conftest: every picture is a photograph"
     )
@@ -83,7 +77,7 @@ def test_own_tagger_and_checks_in_a_worker(run: Run, project: pytest.Pytester) -
     )
     result = run("-n", "1", "--record-failed")
     result.assert_outcomes(passed=8, failed=3)
-    entry = only_entry(project)
+    entry = only_entry(project.path)
     assert entry["tagger"]["program"] == "Mine"
     assert entry["verification"]["checks"][-1] == "own:conftest"
 
@@ -97,7 +91,7 @@ def test_the_last_word_on_the_entry(run: Run, project: pytest.Pytester) -> None:
         """
     )
     run("--record").assert_outcomes(passed=11)
-    entry = only_entry(project)
+    entry = only_entry(project.path)
     assert entry["notes"] == "checked by Ann"
     assert entry["tagger"]["owner"] == "archive team"
 
@@ -109,7 +103,7 @@ def test_each_plugin_is_given_what_the_one_before_made(run: Run, project: pytest
     project.makepyfile(first=word.format("first"))
     project.syspathinsert()
     run("--record", "-p", "first", "--setup-notes", "by")
-    assert only_entry(project)["notes"] == "by first conftest"
+    assert only_entry(project.path)["notes"] == "by first conftest"
 
 
 def test_none_leaves_the_entry_even_when_its_parts_were_changed(run: Run, project: pytest.Pytester) -> None:
@@ -120,7 +114,7 @@ def test_none_leaves_the_entry_even_when_its_parts_were_changed(run: Run, projec
         """
     )
     run("--record")
-    entry = only_entry(project)
+    entry = only_entry(project.path)
     assert entry["verification"]["vision"]["seen"] is True
     assert entry["server"]["flags"] == {}
 
@@ -174,7 +168,7 @@ def test_what_was_proved_cannot_be_changed(
 def test_a_success_may_be_called_a_failure(run: Run, project: pytest.Pytester) -> None:
     project.makeconftest(changing("{'status': 'failed', 'failure_reason': 'not good enough for us'}"))
     run("--record")
-    assert only_entry(project)["verification"]["failure_reason"] == "not good enough for us"
+    assert only_entry(project.path)["verification"]["failure_reason"] == "not good enough for us"
     (row,) = json.loads((project.path / "registry/index.json").read_text())["entries"]
     assert row["status"] == "failed"
 

@@ -25,17 +25,13 @@ FORMS = {
 NO_LISTS = ("boat", "{", "[1, 2", "A man rows his boat over the wide river at dawn.", "null", "[" * 100_000)
 
 
-def test_every_form_is_read_and_its_kind_is_recorded(
-    measured: Measured,
-) -> None:
+def test_every_form_is_read_and_its_kind_is_recorded(measured: Measured) -> None:
     lines = measured(FORMS, "keywords")
     assert [line["keywords_form"] for line in lines] == list(FORMS.values())
     assert [[word.lower() for word in line["keywords"]] for line in lines] == [WORDS] * len(FORMS)
 
 
-def test_an_answer_without_a_list_has_no_keywords(
-    measured: Measured,
-) -> None:
+def test_an_answer_without_a_list_has_no_keywords(measured: Measured) -> None:
     lines = measured(NO_LISTS, "keywords")
     assert [line["keywords"] for line in lines] == [None] * len(NO_LISTS)
     assert not any(line["passed"] for line in lines)

@@ -1,4 +1,4 @@
-"""What taggers write, line by line."""
+"""The records that tagger commands write, line by line."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_what_the_personal_tagger_wrote() -> None:
     records = read_records(path, names)
     assert (records.faults, records.rejected) == ([], {})
     assert sorted(records.by_name) == sorted(names)
-    assert all(not found.faults and found.seconds for found in records.by_name.values())
+    assert all(not record.faults and record.seconds for record in records.by_name.values())
     assert records.by_name["nagasaki-boats.jpg"].keywords.words[:3] == ("boat", "river", "nagasaki")
 
 
@@ -55,12 +55,14 @@ def test_what_the_personal_tagger_wrote() -> None:
         (None, ()),
     ],
 )
-def test_keywords_are_texts_or_have_scores(tmp_path: Path, keywords: object, words: tuple[str, ...]) -> None:
+def test_keywords_are_strings_or_objects_with_scores(
+    tmp_path: Path, keywords: object, words: tuple[str, ...]
+) -> None:
     assert record(tmp_path, keywords=keywords).keywords.words == words
 
 
 @pytest.mark.parametrize(
-    ("image", "names", "found"),
+    ("image", "names", "sample"),
     [
         ("boat.jpg", ["boat.jpg"], "boat.jpg"),
         ("/srv/images/boat.jpg", ["boat.jpg"], "boat.jpg"),
@@ -70,11 +72,11 @@ def test_keywords_are_texts_or_have_scores(tmp_path: Path, keywords: object, wor
         ("Cafe\u0301.jpg", ["Caf\u00e9.jpg"], "Caf\u00e9.jpg"),
     ],
 )
-def test_an_image_is_a_name_or_a_path(tmp_path: Path, image: str, names: list[str], found: str) -> None:
-    assert list(read(tmp_path, GOOD | {"image": image}, names=tuple(names)).by_name) == [found]
+def test_an_image_is_a_name_or_a_path(tmp_path: Path, image: str, names: list[str], sample: str) -> None:
+    assert list(read(tmp_path, GOOD | {"image": image}, names=tuple(names)).by_name) == [sample]
 
 
-def test_a_name_that_two_pictures_have(tmp_path: Path) -> None:
+def test_a_name_that_two_images_have(tmp_path: Path) -> None:
     records = read(tmp_path, GOOD, names=("a/boat.jpg", "b/boat.jpg"))
     assert records.faults == [
         "line 1 names 'boat.jpg', which may be a/boat.jpg or b/boat.jpg: write the path"
@@ -152,7 +154,7 @@ def test_a_malformed_record_is_rejected(tmp_path: Path, changed: dict[str, Any],
         ('{"image": "' + "x" * 2_000_000 + '"}', "line 2 is longer than 1 MiB"),
     ],
 )
-def test_a_line_that_is_no_record_is_told_and_the_others_are_read(
+def test_a_line_that_is_not_a_record_is_a_fault_and_the_others_are_read(
     tmp_path: Path, line: str | bytes, expected: str
 ) -> None:
     records = read(tmp_path, GOOD | {"image": "dog.jpg"}, line, "", GOOD, names=("boat.jpg", "dog.jpg"))
@@ -161,19 +163,19 @@ def test_a_line_that_is_no_record_is_told_and_the_others_are_read(
     assert list(records.by_name) == ["dog.jpg", "boat.jpg"]
 
 
-def test_two_records_of_one_picture_count_neither(tmp_path: Path) -> None:
+def test_of_two_records_of_an_image_neither_counts(tmp_path: Path) -> None:
     records = read(tmp_path, GOOD, GOOD)
     assert records.by_name == {}
     assert records.rejected == {"boat.jpg": "2 records of this image: lines 1 and 2"}
 
 
-def test_many_faults_are_counted_and_not_all_told(tmp_path: Path) -> None:
+def test_the_first_faults_are_listed_and_the_others_counted(tmp_path: Path) -> None:
     records = read(tmp_path, *["no"] * 1000)
     assert len(records.faults) == 6
     assert records.faults[-1] == "and 995 more faults"
 
 
-def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     assert list(read(tmp_path, b"\xef\xbb\xbf" + json.dumps(GOOD).encode()).by_name) == ["boat.jpg"]
 
 
@@ -187,7 +189,7 @@ def test_no_output(tmp_path: Path, content: bytes | None, expected: str) -> None
     assert read_records(path, ["boat.jpg"]).faults == [expected]
 
 
-def test_a_short_key_tears_no_record_apart(tmp_path: Path) -> None:
+def test_a_short_api_key_does_not_damage_records(tmp_path: Path) -> None:
     path = tmp_path / "output.jsonl"
     path.write_text(json.dumps(GOOD | {"token": "abc", "keys": ["abc"]}))
 
@@ -205,3 +207,15 @@ def test_extra_fields_are_kept_printable_bounded_and_without_secrets(tmp_path: P
     kept = read(tmp_path, line).by_name["boat.jpg"].extra
     assert kept == {"backend": "vllm", "score": None, "raw": {"log": "ab", "api": "api_key=[hidden]"}}
     assert record(tmp_path, big=["x" * 100] * 500).extra == {"not_kept": "52009 characters of big"}
+
+
+def test_extra_fields_may_have_any_name_and_depth(tmp_path: Path) -> None:
+    deep = f"{'[' * 900}1{']' * 900}"
+    line = json.dumps(GOOD | {"model_config": 1, "model_extra": "x", "__class__": "y"})
+    kept = read(tmp_path, f'{line[:-1]}, "deep": {deep}}}').by_name["boat.jpg"].extra
+    assert {key: value for key, value in kept.items() if key != "deep"} == {
+        "model_config": 1,
+        "model_extra": "x",
+        "__class__": "y",
+    }
+    assert json.dumps(kept["deep"]) == f"{'[' * 20}null{']' * 20}"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Client:
+class PictureClient:
     """Asks a server about pictures."""
 
     base_url: str

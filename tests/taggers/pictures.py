@@ -1,4 +1,4 @@
-"""A tagger that asks nobody: it tells which files it was given, in one of the forms that records have."""
+"""A tagger without a server: it records which files it was given, in one of the forms that records have."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ with output.open("w", encoding="utf-8") as records:
         if form == "leak":
             record["notes"] = f"caption_error: the key {os.environ['MY_KEY']} was refused"
             print(record["notes"])
-        path.write_bytes(b"spoilt")
+        path.write_bytes(b"overwritten")
         records.write(f"{json.dumps(record)}\n")

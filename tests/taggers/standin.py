@@ -1,4 +1,4 @@
-"""A tagger program as people run it every day: pictures in batches over HTTP, a JSON line each.
+"""A tagger program as people run it every day: images in batches over HTTP, a JSON line for each.
 
 ``--fault`` makes it go wrong in one of the ways that such programs do.
 """
@@ -38,14 +38,14 @@ def main() -> None:
             return
         for start in range(0, len(pictures), options.batch_size):
             records = [record(options, path) for path in pictures[start : start + options.batch_size]]
-            output.writelines(f"{json.dumps(one)}\n" for one in records)
+            output.writelines(f"{json.dumps(line)}\n" for line in records)
             output.flush()
             print(f"batch of {len(records)}", flush=True)
             if options.fault == "slow":
                 time.sleep(1.1)
             if options.fault == "die":
                 sys.exit("RuntimeError: CUDA out of memory")
-        spoil(options, output)
+        add_faults(options, output)
     options.summary.write_text("# done\n")
 
 
@@ -65,7 +65,7 @@ def record(options: argparse.Namespace, path: Path) -> dict[str, Any]:
     start = time.perf_counter()
     picture = base64.b64encode(path.read_bytes()).decode()
     notes = ["no-meta: metadata skipped"]
-    failing = options.fault == "one" and path.name == "cat.jpg"
+    failing = options.fault == "stage" and path.name == "cat.jpg"
     caption = ask(options, options.caption_model, PROMPTS["caption"], picture)
     keywords = ask(options, options.keyword_model, PROMPTS["keywords"], picture)
     description = ask(
@@ -102,7 +102,7 @@ def ask(options: argparse.Namespace, model: str, prompt: str, picture: str) -> s
     return text
 
 
-def spoil(options: argparse.Namespace, output: IO[str]) -> None:
+def add_faults(options: argparse.Namespace, output: IO[str]) -> None:
     lines = options.output_jsonl.read_text().splitlines() if options.fault in {"twice", "stranger"} else []
     if options.fault == "twice":
         output.write(f"{lines[0]}\n")
@@ -115,13 +115,13 @@ def spoil(options: argparse.Namespace, output: IO[str]) -> None:
         sys.exit(3)
 
 
-def wait_forever(told: Path) -> None:
-    """Start a child that ignores SIGTERM, tell both process ids, and hang."""
+def wait_forever(output: Path) -> None:
+    """Start a child that ignores SIGTERM, write its process id beside the output, and hang."""
     ignore = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(99)"
     child = subprocess.Popen([sys.executable, "-c", ignore], stdout=subprocess.PIPE)
     assert child.stdout is not None
     child.stdout.readline()
-    told.with_name("pids").write_text(str(child.pid))
+    output.with_name("pids").write_text(str(child.pid))
     print("hanging", flush=True)
     time.sleep(99)
 

@@ -1,4 +1,4 @@
-"""The tagger that people run every day, verified by its command."""
+"""A tagger command: the program that people run every day, verified and recorded."""
 
 from __future__ import annotations
 
@@ -11,33 +11,30 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pytest_setups import Entry
-from tests.conftest import Run, draw, entries, index_slugs, no_traceback_of_ours
+from tests.conftest import (
+    Run,
+    draw,
+    entries,
+    index_slugs,
+    no_traceback_of_ours,
+    only_entry,
+    recorded_measurements,
+)
 from tests.servers.scripted import Scripted, completion
 from tests.taggers import SAMPLES, STANDIN, tagger
 
 HERE = Path(__file__).parent
 PICTURES = f"{sys.executable} {HERE}/taggers/pictures.py {{images}} {{output}}"
-DONE_BY_THE_TAGGER = 9  # three stages of three pictures
+TAGGER_REQUESTS = 9  # three stages of three images
 
 
-def asked_by_the_tagger(server: Scripted) -> int:
-    """Requests that are not the plugin's own, which sends every sampling parameter."""
+def tagger_requests(server: Scripted) -> int:
+    """How many requests the tagger sent; those of the plugin itself carry every sampling parameter."""
     return sum("top_p" not in ask.body for ask in server.asks)
-
-
-def only_entry(folder: Path) -> dict[str, Any]:
-    (entry,) = entries(folder).values()
-    return entry
-
-
-def results(folder: Path) -> list[dict[str, Any]]:
-    (path,) = (folder / "registry/results").iterdir()
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def tagger_folder(result: pytest.RunResult) -> Path:
@@ -73,7 +70,7 @@ def test_the_command_that_people_run_is_verified_and_recorded(run: Run, project:
     assert not (Path(folder) / "images").exists()
 
 
-def test_what_the_command_was_not_given_is_not_recorded(run: Run, project: pytest.Pytester) -> None:
+def test_settings_that_the_command_does_not_use_are_not_recorded(run: Run, project: pytest.Pytester) -> None:
     run(*tagger(f"{PICTURES} paths"), "--record", "--setup-temperature", "0.7").assert_outcomes(passed=12)
     tagged = only_entry(project.path)["tagger"]
     assert tagged.pop("command").startswith(sys.executable)
@@ -89,7 +86,7 @@ def test_a_model_that_the_tagger_names_itself_is_recorded(run: Run, project: pyt
     assert models == {"caption": "served", "keywords": "another", "description": "served"}
 
 
-def test_times_are_the_pictures_own_and_stages_have_none(run: Run, project: pytest.Pytester) -> None:
+def test_images_have_times_and_stages_have_none(run: Run, project: pytest.Pytester) -> None:
     result = run(*tagger(), "--record")
     result.stdout.re_match_lines(
         [
@@ -99,7 +96,7 @@ def test_times_are_the_pictures_own_and_stages_have_none(run: Run, project: pyte
             "tagger: .*",
         ]
     )
-    lines = results(project.path)
+    lines = recorded_measurements(project.path)
     seconds = {line["image"]: line["image_s"] for line in lines}
     assert len(lines) == 9
     assert {line["latency_s"] for line in lines} == {None}
@@ -112,7 +109,7 @@ def test_times_are_the_pictures_own_and_stages_have_none(run: Run, project: pyte
     assert performance["images_per_s"] is performance["concurrency"] is None
 
 
-def test_no_duration_is_told(run: Run, project: pytest.Pytester) -> None:
+def test_a_tagger_that_writes_no_duration_has_no_latency(run: Run, project: pytest.Pytester) -> None:
     run(*tagger(f"{PICTURES} paths"), "--record").stdout.fnmatch_lines(["no answer was measured"])
     assert only_entry(project.path)["performance"]["avg_latency_s"] is None
 
@@ -121,14 +118,14 @@ def test_the_fingerprint_is_of_the_command_and_not_of_its_folders(run: Run, proj
     for folder, form in (("a", "paths"), ("b", "paths"), ("c", "names")):
         result = run(*tagger(f"{PICTURES} {form}"), "--record", f"--basetemp={folder}")
         result.assert_outcomes(passed=12)
-    found = [Entry.model_validate(entry) for entry in entries(project.path).values()]
-    assert len({entry.tagger.command for entry in found}) == 3
-    assert len({entry.fingerprint() for entry in found}) == 2
+    recorded = [Entry.model_validate(entry) for entry in entries(project.path).values()]
+    assert len({entry.tagger.command for entry in recorded}) == 3
+    assert len({entry.fingerprint() for entry in recorded}) == 2
 
 
 def test_other_fields_of_a_record_are_kept(run: Run, project: pytest.Pytester) -> None:
     run(*tagger(), "--record")
-    extra = results(project.path)[0]["extra"]
+    extra = recorded_measurements(project.path)[0]["extra"]
     assert extra["notes"] == "no-meta: metadata skipped"
     assert extra["metadata_written"] is False
     assert extra["models"] == {"caption": "served", "keywords": "served"}
@@ -146,9 +143,9 @@ def test_the_folder_holds_copies_of_the_chosen_pictures(
     before = {hashlib.sha256(path.read_bytes()).hexdigest() for path in chosen}
     arguments = [part for path in chosen for part in ("--setup-images", str(path))]
     run(*tagger(f"{PICTURES} {form}"), "--record", *arguments).assert_outcomes(passed=12)
-    found = {line["image"]: line["extra"]["sha256"] for line in results(project.path)}
-    assert set(found) == {"cat.jpg", "other/boats.jpg", "sample_images/boats.jpg"}
-    assert set(found.values()) == before
+    seen = {line["image"]: line["extra"]["sha256"] for line in recorded_measurements(project.path)}
+    assert set(seen) == {"cat.jpg", "other/boats.jpg", "sample_images/boats.jpg"}
+    assert set(seen.values()) == before
     assert {hashlib.sha256(path.read_bytes()).hexdigest() for path in chosen} == before
 
 
@@ -165,7 +162,7 @@ def test_a_real_server_and_its_pictures(project: pytest.Pytester) -> None:
     assert entry["performance"]["avg_latency_s"] > 0
 
 
-def test_a_server_without_eyes_is_found_whatever_the_tagger_says(
+def test_a_server_that_does_not_see_fails_whatever_the_tagger_writes(
     run: Run, project: pytest.Pytester, server: Scripted
 ) -> None:
     server.chat = lambda _: completion("A boat on a river.", prompt_tokens=50)
@@ -175,7 +172,7 @@ def test_a_server_without_eyes_is_found_whatever_the_tagger_says(
 
 
 FAULTS = {
-    "one": (1, "tagger: caption_error: HTTP 500 from the server; no-meta: metadata skipped"),
+    "stage": (1, "tagger: caption_error: HTTP 500 from the server; no-meta: metadata skipped"),
     "exit": (
         10,
         "the tagger's command: exit status 1\nthe tagger's output: {output} was not written\nits last lines:",
@@ -198,19 +195,19 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_tagger_that_goes_wrong_fails_tests(run: Run, project: pytest.Pytester, fault: str) -> None:
-    failed, said = FAULTS[fault]
+    failed, reason = FAULTS[fault]
     result = run(*tagger(fault=fault), "--record-failed")
     result.assert_outcomes(passed=12 - failed, failed=failed)
-    assert said in result.stdout.str()
+    assert reason in result.stdout.str()
     no_traceback_of_ours(result)
     entry = only_entry(project.path)
     assert entry["verification"]["status"] == "failed"
-    assert said.partition("\n")[0].removeprefix("no record of rocket") in entry["verification"][
+    assert reason.partition("\n")[0].removeprefix("no record of rocket") in entry["verification"][
         "failure_reason"
     ] or (fault in {"die", "twice"})
 
 
-def test_a_tagger_that_hangs_is_ended_with_all_it_started(run: Run) -> None:
+def test_a_tagger_that_hangs_is_stopped_with_its_children(run: Run) -> None:
     result = run(*tagger(fault="sleep"), "--setup-tagger-timeout", "1", "-k", "tagger or boats")
     result.assert_outcomes(failed=4, deselected=8)
     result.stdout.fnmatch_lines(["the tagger's command: not done within 1 s", "hanging"])
@@ -218,7 +215,7 @@ def test_a_tagger_that_hangs_is_ended_with_all_it_started(run: Run) -> None:
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "two workers"])
-def test_ctrl_c_ends_the_tagger_and_its_children(
+def test_ctrl_c_stops_the_tagger_and_its_children(
     project: pytest.Pytester, server: Scripted, workers: tuple[str, ...]
 ) -> None:
     process = subprocess.Popen(
@@ -243,34 +240,34 @@ def test_ctrl_c_ends_the_tagger_and_its_children(
 
 def test_a_slow_tagger_has_a_deadline_of_its_own(run: Run, server: Scripted) -> None:
     run(*tagger(fault="slow"), "--setup-timeout", "2").assert_outcomes(passed=12)
-    assert asked_by_the_tagger(server) == DONE_BY_THE_TAGGER
+    assert tagger_requests(server) == TAGGER_REQUESTS
 
 
 def test_workers_share_one_run_of_the_command(run: Run, project: pytest.Pytester, server: Scripted) -> None:
     run(*tagger(), "--record").assert_outcomes(passed=12)
-    alone = only_entry(project.path)
+    single = only_entry(project.path)
     shutil.rmtree(project.path / "registry")
     server.asks.clear()
     run(*tagger(), "--record", "-n", "2").assert_outcomes(passed=12)
     shared = only_entry(project.path)
-    assert asked_by_the_tagger(server) == DONE_BY_THE_TAGGER
-    for entry in (alone, shared):
+    assert tagger_requests(server) == TAGGER_REQUESTS
+    for entry in (single, shared):
         del entry["performance"], entry["verification"]["date_utc"], entry["verification"]["results"]
         del entry["tagger"]["command"]
-    assert shared == alone
+    assert shared == single
 
 
 def test_the_command_is_run_when_a_test_needs_it(run: Run, server: Scripted) -> None:
     run(*tagger(), "-k", "models or vision").assert_outcomes(passed=2, deselected=10)
-    assert asked_by_the_tagger(server) == 0
+    assert tagger_requests(server) == 0
     run(*tagger(), "-k", "description and cat").assert_outcomes(passed=1, deselected=11)
-    assert asked_by_the_tagger(server) == DONE_BY_THE_TAGGER
+    assert tagger_requests(server) == TAGGER_REQUESTS
 
 
 def test_reruns_read_the_records_again(run: Run, server: Scripted) -> None:
-    result = run(*tagger(fault="one"), "--reruns", "2", "-p", "no:xdist")
+    result = run(*tagger(fault="stage"), "--reruns", "2", "-p", "no:xdist")
     assert result.parseoutcomes() == {"failed": 1, "passed": 11, "rerun": 2}
-    assert asked_by_the_tagger(server) == DONE_BY_THE_TAGGER
+    assert tagger_requests(server) == TAGGER_REQUESTS
 
 
 def test_dash_x_stops_at_the_tagger(run: Run) -> None:
@@ -304,7 +301,7 @@ def test_a_key_in_the_command_is_hidden(run: Run, project: pytest.Pytester) -> N
     assert tagged["command"].endswith("paths --api-key [hidden]")
 
 
-def test_the_api_key_stays_out_of_everything(
+def test_the_api_key_is_never_shown_or_recorded(
     run: Run, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MY_KEY", "plainly-a-key")
@@ -323,13 +320,13 @@ def test_private_paths_become_placeholders_when_asked(
     shutil.copy(HERE / "taggers/pictures.py", project.path / "mine.py")
     command = f"{sys.executable} {project.path}/mine.py {{images}} {{output}} paths"
     home = os.environ["HOME"]
-    given = (
+    private = (
         "--setup-model-path",
         f"{home}/models/qwen",
         "--setup-server-command",
         f"vllm serve {home}/models/qwen",
     )
-    run(*tagger(command), "--record", *given, "--setup-redact-paths").assert_outcomes(passed=12)
+    run(*tagger(command), "--record", *private, "--setup-redact-paths").assert_outcomes(passed=12)
     entry = only_entry(project.path)
     assert entry["tagger"]["command"] == f"{sys.executable} {{rootdir}}/mine.py {{images}} {{output}} paths"
     assert entry["model"]["local_path"] == "~/models/qwen"
@@ -356,7 +353,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("command", WRONG)
-def test_a_command_that_cannot_be_meant_is_a_usage_error(run: Run, server: Scripted, command: str) -> None:
+def test_a_command_that_cannot_be_run_is_a_usage_error(run: Run, server: Scripted, command: str) -> None:
     result = run(*tagger(command))
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([WRONG[command]])
@@ -369,7 +366,7 @@ def test_a_timeout_without_a_command_is_a_usage_error(run: Run) -> None:
     result.stderr.fnmatch_lines(["*--setup-tagger-timeout needs --setup-tagger-command*"])
 
 
-def test_the_command_may_stand_in_the_ini_file_on_several_lines(
+def test_the_command_may_span_several_lines_of_the_ini_file(
     project: pytest.Pytester, server: Scripted
 ) -> None:
     project.makeini(f"[pytest]\nsetup_tagger_command = {PICTURES}\n    paths '{{{{images}}}}'")
@@ -377,7 +374,7 @@ def test_the_command_may_stand_in_the_ini_file_on_several_lines(
     assert only_entry(project.path)["tagger"]["command"].endswith("/output.jsonl paths '{images}'")
 
 
-def test_no_tagger_is_run_when_the_server_is_gone(project: pytest.Pytester) -> None:
+def test_the_tagger_is_not_run_without_a_server(project: pytest.Pytester) -> None:
     result = project.runpytest("--setup-base-url", "http://127.0.0.1:9/v1", *tagger(f"{PICTURES} paths"))
     result.assert_outcomes(failed=12)
     result.stdout.fnmatch_lines(["cannot connect to *", "tagger: the command was not run*"])

@@ -1,14 +1,14 @@
-"""A user's own Python tagger, plugged in from a conftest."""
+"""A user's own Python tagger, which a conftest provides."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import Run, entries, no_traceback_of_ours
+from tests.conftest import Run, no_traceback_of_ours, only_entry
 
 if TYPE_CHECKING:
     from tests.servers.scripted import Scripted
@@ -18,7 +18,7 @@ import my_tagger
 
 class Mine:
     def __init__(self, settings):
-        self.ask = my_tagger.Client(settings.base_url, settings.model).ask
+        self.ask = my_tagger.PictureClient(settings.base_url, settings.model).ask
     def caption(self, image): return self.ask(image.path, "Write one short caption.")
     def keywords(self, image): return self.ask(image.path, "Give a JSON object with an array named keywords.")
     def description(self, image, caption, words): return self.ask(image.path, f"Describe. Caption: {caption}")
@@ -58,11 +58,6 @@ def mine(project: pytest.Pytester) -> pytest.Pytester:
     return project
 
 
-def only_entry(project: pytest.Pytester) -> dict[str, Any]:
-    (entry,) = entries(project.path).values()
-    return entry
-
-
 def by_the_tagger(server: Scripted) -> int:
     return sum(ask.body["max_tokens"] == 99 for ask in server.asks)
 
@@ -75,7 +70,7 @@ def test_a_tagger_of_ten_lines_is_verified_and_recorded(
     result.assert_outcomes(passed=2 + 9)
     result.stdout.fnmatch_lines(["setups: *, model served, 3 images, tagger Mine"])
     assert by_the_tagger(server) == 9
-    entry = only_entry(mine)
+    entry = only_entry(mine.path)
     tagged = entry["tagger"]
     assert tagged.pop("program") == "Mine"
     assert tagged.pop("command").startswith("pytest ")
@@ -91,7 +86,7 @@ def test_a_tagger_of_ten_lines_against_a_real_server(mine: pytest.Pytester) -> N
     for name in ("nagasaki-boats.jpg", "rocket-launch-exif-rotated.jpg"):
         shutil.copy(HERE.parent / "sample_images" / name, mine.path / "sample_images")
     mine.runpytest("--setup-demo", "--record").assert_outcomes(passed=8)
-    entry = only_entry(mine)
+    entry = only_entry(mine.path)
     assert entry["server"]["backend"] == "llama.cpp"
     assert entry["tagger"]["program"] == "Mine"
 
@@ -116,12 +111,12 @@ def test_one_method_for_all_stages_is_called_once_an_image(run: Run, project: py
     result = run("--record")
     result.assert_outcomes(passed=11)
     result.stdout.fnmatch_lines(["calls: [[]'boats.jpg', 'cat.jpg', 'rocket.jpg']"])
-    performance = only_entry(project)["performance"]
+    performance = only_entry(project.path)["performance"]
     assert performance["image"]["n"] == 3
     assert performance["stages"]["caption"]["n"] == 0
 
 
-def test_a_rerun_asks_the_image_anew(run: Run, project: pytest.Pytester) -> None:
+def test_a_rerun_calls_the_tagger_again(run: Run, project: pytest.Pytester) -> None:
     project.makeconftest(
         ALL_AT_ONCE.replace('f"A {image.name}."', '"" if len(calls) == 1 else f"A {image.name}."')
     )
@@ -129,16 +124,16 @@ def test_a_rerun_asks_the_image_anew(run: Run, project: pytest.Pytester) -> None
     assert result.parseoutcomes() == {"passed": 1, "rerun": 1, "deselected": 10}
 
 
-def test_the_tagging_fixture_is_of_the_same_tagger(run: Run, project: pytest.Pytester) -> None:
+def test_the_tagging_fixture_uses_the_same_tagger(run: Run, project: pytest.Pytester) -> None:
     project.makeconftest(ALL_AT_ONCE)
     project.makepyfile("def test_own(tagging): assert tagging.caption == f'A {tagging.image.name}.'")
-    run("test_the_tagging_fixture_is_of_the_same_tagger.py").assert_outcomes(passed=3)
+    run("test_the_tagging_fixture_uses_the_same_tagger.py").assert_outcomes(passed=3)
 
 
 def test_none_leaves_the_built_in_tagger(run: Run, project: pytest.Pytester) -> None:
     project.makeconftest("def pytest_setups_tagger(config, settings): return None")
     run("--record").assert_outcomes(passed=11)
-    tagged = only_entry(project)["tagger"]
+    tagged = only_entry(project.path)["tagger"]
     assert tagged["program"] is None
     assert tagged["max_new_tokens"] == 256
 
@@ -161,7 +156,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("tag", WRONG)
-def test_what_goes_wrong_in_a_tagger_fails_its_tests(run: Run, project: pytest.Pytester, tag: str) -> None:
+def test_a_fault_of_the_tagger_fails_its_tests(run: Run, project: pytest.Pytester, tag: str) -> None:
     project.makeconftest(returning(tag))
     result = run("-k", "boats")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -171,7 +166,7 @@ def test_what_goes_wrong_in_a_tagger_fails_its_tests(run: Run, project: pytest.P
 
 
 @pytest.mark.parametrize(
-    ("conftest", "said"),
+    ("conftest", "message"),
     [
         (
             "return object()",
@@ -185,12 +180,12 @@ def test_what_goes_wrong_in_a_tagger_fails_its_tests(run: Run, project: pytest.P
 )
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["one process", "worker"])
 def test_a_hook_that_gives_no_tagger_is_a_usage_error(
-    run: Run, project: pytest.Pytester, conftest: str, said: str, workers: tuple[str, ...]
+    run: Run, project: pytest.Pytester, conftest: str, message: str, workers: tuple[str, ...]
 ) -> None:
     project.makeconftest(f"def pytest_setups_tagger(config, settings): {conftest}")
     result = run(*workers)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([said])
+    result.stderr.fnmatch_lines([message])
     no_traceback_of_ours(result)
 
 
@@ -210,14 +205,14 @@ def test_a_tagger_that_only_a_worker_cannot_make_fails_its_tests(run: Run, proje
     no_traceback_of_ours(result)
 
 
-def test_a_command_goes_before_the_hook(run: Run, project: pytest.Pytester) -> None:
+def test_a_command_overrides_the_hook(run: Run, project: pytest.Pytester) -> None:
     project.makeconftest(ALL_AT_ONCE)
     result = run("--setup-tagger-command", "false {images} {output}")
     result.assert_outcomes(passed=2, failed=10)
     result.stdout.fnmatch_lines(["the tagger's command: exit status 1", "calls: [[]]"])
 
 
-def test_fixtures_are_listed_with_the_taggers_they_stand_for(pytester: pytest.Pytester) -> None:
+def test_fixtures_are_listed_with_the_taggers_that_they_use(pytester: pytest.Pytester) -> None:
     text = pytester.runpytest("--fixtures", "-v").stdout.str()
     section = text.partition("fixtures defined from pytest_setups.plugin")[2].partition("fixtures defined")[0]
     assert "--setup-tagger-command" in section
