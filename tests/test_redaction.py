@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import time
 from typing import Any
 
 import pytest
@@ -603,15 +602,12 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("piece", HOSTILE.values(), ids=HOSTILE)
-def test_a_long_hostile_text_takes_time_in_proportion_to_its_length(piece: str) -> None:
-    text = (piece * 200_000)[:200_000]
-    start = time.process_time()
+def test_a_long_hostile_text_is_read_to_its_end(piece: str) -> None:
+    """What is quadratic takes minutes here, and shows among the slowest tests."""
+    text = f"{(piece * 50_000)[:50_000]}\nopensesame-123"
 
-    for kind in (redact, redact_command, redact_url):
-        kind(text, "opensesame-123")
-
-    # What is quadratic takes minutes; what is linear takes some tenths of a second.
-    assert time.process_time() - start < 10
+    for kind in (redact, redact_command):
+        assert "opensesame-123" not in kind(text, "opensesame-123")
 
 
 def gone(shown: str, text: str) -> None:
