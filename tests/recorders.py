@@ -15,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_setups.registry.durable_files import write_exclusive
 from pytest_setups.registry.entry import Entry
-from pytest_setups.registry.files import write_exclusive
-from pytest_setups.registry.leftovers import remove_leftovers
+from pytest_setups.registry.stale_files import remove_leftovers
 from pytest_setups.registry.store import RecordedEntry, Registry, RegistryError
 
 if TYPE_CHECKING:

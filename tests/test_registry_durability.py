@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_setups.registry.leftovers import remove_leftovers
+from pytest_setups.registry.stale_files import remove_leftovers
 from pytest_setups.registry.store import Registry, SlugTakenError
 from pytest_setups.registry.validation import index_faults, validate
 from tests import recorders

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_setups.registry.repository import git_state
+from pytest_setups.registry.git_repository import git_state
 from tests.conftest import Command, Git, repository
 from tests.recorders import SLUG, record
 

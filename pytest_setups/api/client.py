@@ -12,7 +12,8 @@ import httpcore
 import httpx
 
 from pytest_setups.api.errors import FaultKind, ServerError, error_text, parse_json
-from pytest_setups.api.reply import StreamedReply, event_data, parse_reply
+from pytest_setups.api.reply import parse_reply
+from pytest_setups.api.streaming import StreamedReply, event_data
 from pytest_setups.api.transport import Transport, proxy_url
 from pytest_setups.redaction import Redactor, one_line, redact_url, url_secrets
 

@@ -1,18 +1,16 @@
-"""The reply of a chat completion: one JSON document, or put together from a stream of events."""
+"""The reply of a chat completion: its text, reasoning, times and token counts."""
 
 from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_setups.api.errors import FaultKind, ServerError, error_text, parse_json
+from pytest_setups.api.errors import FaultKind, ServerError
 from pytest_setups.redaction import one_line, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from pytest_setups.redaction import Redactor
 
 # A model that repeats itself without end writes some ten thousand characters within its token limit.
@@ -45,88 +43,22 @@ def parse_reply(data: Any, latency_s: float, redactor: Redactor) -> Reply:
     Raises:
         ServerError: the JSON has no choice with a message.
     """
-    choice = _first_choice(data.get("choices")) if isinstance(data, dict) else {}
+    choice = first_choice(data.get("choices")) if isinstance(data, dict) else {}
     if not isinstance(choice.get("message"), dict):
         message = f"the answer has no choices: {one_line(json.dumps(redactor.json(data)), 200)}"
         raise ServerError(FaultKind.ANSWER, message)
-    words = _text_and_reasoning(choice["message"])
-    return _reply(words, choice.get("finish_reason"), data.get("usage"), latency_s)
+    words = text_and_reasoning(choice["message"])
+    return make_reply(words, choice.get("finish_reason"), data.get("usage"), latency_s)
 
 
-@dataclass(slots=True)
-class StreamedReply:
-    """A streamed reply so far; ``first_at`` is the ``time.perf_counter()`` of its first words."""
-
-    redactor: Redactor
-    text: list[str] = field(default_factory=list)
-    reasoning: list[str] = field(default_factory=list)
-    finish_reason: str | None = None
-    usage: Any = None
-    first_at: float | None = None
-    complete: bool = False
-
-    def add(self, event: str) -> None:
-        """Take the data of one event.
-
-        Raises:
-            ServerError: it is an error, or not JSON.
-        """
-        if event == "[DONE]":
-            self.complete = True
-            return
-        chunk = parse_json(event.encode(), "an event of the stream", self.redactor)
-        if not isinstance(chunk, dict) or chunk.get("error"):
-            error = error_text(event.encode(), self.redactor)
-            raise ServerError(FaultKind.ANSWER, f"the server ended the stream with an error: {error}")
-        # Usage comes with the last event (stream_options.include_usage), some servers send it with each.
-        self.usage = chunk.get("usage") or self.usage
-        choice = _first_choice(chunk.get("choices"))
-        self.finish_reason = choice.get("finish_reason") or self.finish_reason
-        text, reasoning = _text_and_reasoning(choice.get("delta"))
-        self.text.append(text)
-        self.reasoning.append(reasoning)
-        # The first event of most servers holds only the role: the first words count.
-        if self.first_at is None and (text or reasoning):
-            self.first_at = time.perf_counter()
-
-    def reply(self, start: float, end: float) -> Reply:
-        """The reply of a request that took from ``start`` to ``end``, in ``time.perf_counter()``.
-
-        Raises:
-            ServerError: the stream ended too early.
-        """
-        text = "".join(self.text)
-        if not self.complete and self.finish_reason is None:
-            message = f"the stream ended without a finish reason after {len(text)} characters"
-            raise ServerError(FaultKind.ANSWER, message)
-        ttft_s = None if self.first_at is None else self.first_at - start
-        words = text, "".join(self.reasoning)
-        return _reply(words, self.finish_reason, self.usage, end - start, ttft_s)
-
-
-def event_data(chunks: Iterable[bytes]) -> Iterator[str]:
-    """The data of each server-sent event (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
-    rest = b""
-    for chunk in chunks:  # which may end anywhere, within a character too
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from _data(lines)
-    yield from _data([rest])
-
-
-def _data(lines: list[bytes]) -> Iterator[str]:
-    for line in lines:
-        # Others are comments that keep the connection alive (": ping"), names and numbers of events.
-        if line.startswith(b"data:"):
-            yield line[5:].strip().decode("utf-8", "replace")
-
-
-def _reply(
+def make_reply(
     words: tuple[str, str],
     finish_reason: object,
     usage: object,
     latency_s: float,
     ttft_s: float | None = None,
 ) -> Reply:
+    """The reply made of its parts; lengths and counts are bounded."""
     text, reasoning = words
     return Reply(
         text=printable(text, MAX_TEXT),
@@ -140,13 +72,15 @@ def _reply(
     )
 
 
-def _first_choice(choices: object) -> dict[str, Any]:
+def first_choice(choices: object) -> dict[str, Any]:
+    """The first choice of an answer, empty where there is none."""
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
         return choices[0]
     return {}
 
 
-def _text_and_reasoning(message: object) -> tuple[str, str]:
+def text_and_reasoning(message: object) -> tuple[str, str]:
+    """The text and the reasoning of a message or of a piece of one."""
     if not isinstance(message, dict):
         return "", ""
     # vLLM renamed reasoning_content to reasoning; llama.cpp and SGLang keep the former.

@@ -11,10 +11,10 @@ from pytest_setups.cli import tables
 from pytest_setups.cli.output import FINDINGS, USAGE_ERROR, count, finish, print_json, print_text, stop, warn
 from pytest_setups.cli.parameters import DEFAULT_REGISTRY, JsonOption, RegistryOption, open_registry
 from pytest_setups.redaction import redact_url
+from pytest_setups.registry.durable_files import replace
 from pytest_setups.registry.entry import json_schema
 from pytest_setups.registry.entry_import import entry_files, import_entries
-from pytest_setups.registry.files import replace
-from pytest_setups.registry.leftovers import remove_leftovers
+from pytest_setups.registry.stale_files import remove_leftovers
 from pytest_setups.registry.store import Registry
 from pytest_setups.registry.validation import validate as validate_registry
 

@@ -16,7 +16,7 @@ from pytest_setups.plugin.exit_status import exit_status
 from pytest_setups.plugin.preflight import check_registry, check_report, refuse_two_kinds_of_concurrency
 from pytest_setups.plugin.worker import REPORT_ATTRIBUTE
 from pytest_setups.redaction import one_line, redact
-from pytest_setups.registry.repository import git_state
+from pytest_setups.registry.git_repository import git_state
 from pytest_setups.registry.store import RegistryError
 from pytest_setups.regression.baseline import BaselineError
 from pytest_setups.report import github, terminal
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from _pytest.terminal import TerminalReporter
 
-    from pytest_setups.registry.repository import GitState
+    from pytest_setups.registry.git_repository import GitState
     from pytest_setups.report.reporter import Reporter
     from pytest_setups.run.connection import Connection
     from pytest_setups.run.result import RunResult

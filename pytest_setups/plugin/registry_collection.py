@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from _pytest._code.code import ExceptionInfo, TerminalRepr
 
     from pytest_setups.registry.entry import Entry
-    from pytest_setups.registry.history import EntryHistory
+    from pytest_setups.registry.git_history import EntryHistory
     from pytest_setups.registry.store import Registry
 
 INDEX: Final = "index.json"
@@ -235,7 +235,7 @@ def _entry(item: RegistryCheck) -> Entry:
 
 
 def _history(item: RegistryCheck) -> EntryHistory:
-    from pytest_setups.registry.history import entry_history
+    from pytest_setups.registry.git_history import entry_history
 
     known = item.config.stash.setdefault(_HISTORIES, {})
     if item.root not in known:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from pytest_setups.registry.durable_files import read_bounded, write_exclusive
 from pytest_setups.registry.entry import Entry
 from pytest_setups.registry.field_redaction import public_document
-from pytest_setups.registry.files import read_bounded, write_exclusive
 from pytest_setups.registry.parsing import EntryError
 from pytest_setups.registry.results import MAX_RESULTS_BYTES, results_faults
 from pytest_setups.registry.store import SLUG, RegistryError, describe_os_error, make_slug

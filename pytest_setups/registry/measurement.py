@@ -14,9 +14,9 @@ from pydantic import (
     ValidationError,
 )
 
+from pytest_setups.registry.durable_files import read_bounded
 from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.field_redaction import TextKind
-from pytest_setups.registry.files import read_bounded
 from pytest_setups.registry.parsing import EntryError, faults
 from pytest_setups.registry.results import MAX_RESULTS_BYTES
 

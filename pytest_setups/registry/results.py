@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_setups.redaction import one_line
-from pytest_setups.registry.files import open_regular
+from pytest_setups.registry.durable_files import open_regular
 from pytest_setups.registry.parsing import EntryError, parse_json
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_setups.redaction import one_line
+from pytest_setups.registry.durable_files import created, read_bounded, replace, write_exclusive
 from pytest_setups.registry.entry import SLUG_PATTERN, Entry, Results
-from pytest_setups.registry.files import created, read_bounded, replace, write_exclusive
 from pytest_setups.registry.index import index_row, index_text
 from pytest_setups.registry.parsing import EntryError, parse_json
 

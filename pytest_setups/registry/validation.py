@@ -9,9 +9,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pytest_setups.redaction import one_line
+from pytest_setups.registry.durable_files import read_bounded
 from pytest_setups.registry.entry import Entry
-from pytest_setups.registry.files import read_bounded
-from pytest_setups.registry.history import EntryHistory, entry_history
+from pytest_setups.registry.git_history import EntryHistory, entry_history
 from pytest_setups.registry.index import MAX_INDEX_BYTES, ROW_FIELDS_1_0, index_row
 from pytest_setups.registry.local_paths import missing_paths
 from pytest_setups.registry.parsing import EntryError, parse_json

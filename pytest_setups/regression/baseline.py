@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.registry.differences import Incompatibility, image_hashes, incompatibilities, summary
+from pytest_setups.registry.durable_files import read_bounded
 from pytest_setups.registry.entry import Entry, Stage
-from pytest_setups.registry.files import read_bounded
 from pytest_setups.registry.measurement import Measurement, read_measurements
 from pytest_setups.registry.parsing import EntryError
 from pytest_setups.registry.store import Registry, RegistryError

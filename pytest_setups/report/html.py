@@ -17,8 +17,8 @@ from markupsafe import Markup
 
 from pytest_setups.redaction import printable, redact, redact_command, redact_json
 from pytest_setups.registry.documents import fields
+from pytest_setups.registry.durable_files import replace
 from pytest_setups.registry.entry import Stage
-from pytest_setups.registry.files import replace
 from pytest_setups.report.comparison_text import COLUMNS
 from pytest_setups.report.formatting import rate, seconds
 from pytest_setups.report.plots.bar_plot import bar_plot

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_setups.registry.entry import Performance
-    from pytest_setups.registry.repository import GitState
+    from pytest_setups.registry.git_repository import GitState
     from pytest_setups.run.collector import Collected
     from pytest_setups.run.connection import Connection
     from pytest_setups.run.verdict import Verdict

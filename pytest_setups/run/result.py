@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Self
 
 from pytest_setups.registry.entry import Stage
+from pytest_setups.registry.git_repository import GitState
 from pytest_setups.registry.performance import run_performance
-from pytest_setups.registry.repository import GitState
 from pytest_setups.registry.store import RegistryError
 from pytest_setups.regression.baseline import BaselineError
 from pytest_setups.run.verdict import Expected, Standing, Verdict, judge

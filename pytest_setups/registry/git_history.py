@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.redaction import encodable
-from pytest_setups.registry.repository import (
+from pytest_setups.registry.git_repository import (
     GitUnavailableError,
     git_repository,
     head_commit,

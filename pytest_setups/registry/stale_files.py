@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from pytest_setups.registry.files import leftovers, take_over
+from pytest_setups.registry.durable_files import leftovers, take_over
+from pytest_setups.registry.git_repository import is_tracked
 from pytest_setups.registry.parsing import EntryError
-from pytest_setups.registry.repository import is_tracked
 from pytest_setups.registry.store import RegistryError, describe_os_error
 
 if TYPE_CHECKING:
