@@ -34,6 +34,7 @@ class Check:
     source: str
 
 
+# The built-in prompts ask for 10 to 25.
 MIN_KEYWORDS: Final = 3
 # "A very, very old boat" and "New York, New York" are honest: two or three repetitions occur in prose.
 MIN_REPEATED_WORDS: Final = 4
@@ -69,6 +70,7 @@ _TEMPLATE_TOKEN: Final = re.compile(
     | \[/?(?:INST|IMG)\] | <</?SYS>> | ^\s*(?:ASSISTANT|USER|SYSTEM):
     """
 )
+# Eight times in a row: numbers such as 1,000,000 repeat characters too.
 _CHARACTER_LOOP: Final = re.compile(r"(.{1,40}?)\1{7,}", re.DOTALL)
 
 
@@ -104,6 +106,7 @@ def _truncated(output: Output) -> str | None:
 def _refusal(output: Output) -> str | None:
     if output.reply is not None and output.reply.finish_reason == "content_filter":
         return "the server's content filter withheld the answer"
+    # U+2019 is the apostrophe that many models write.
     beginning = without_reasoning(output.text)[:REFUSAL_WITHIN].replace("\u2019", "'")
     return f"a refusal: {one_line(output.text, 120)!r}" if _REFUSAL.search(beginning) else None
 
@@ -120,6 +123,7 @@ def _one_token(output: Output) -> str | None:
 
 def _no_words(output: Output) -> str | None:
     text = without_reasoning(output.text)
+    # A more specific check reports these.
     if not text or _one_token(output):
         return None
     garbled = text.count("\N{REPLACEMENT CHARACTER}") / len(text)
@@ -189,6 +193,7 @@ def _keywords_form(output: Output) -> str | None:
         return f"no keywords can be read from {one_line(output.text, 80)!r}"
     if len(keywords.words) < MIN_KEYWORDS:
         return f"{len(keywords.words)} distinct keywords: at least {MIN_KEYWORDS} are expected"
+    # A model in a loop repeats its keywords; a few duplicates are harmless and were removed.
     if len(keywords.words) * 2 < keywords.given:
         return f"only {len(keywords.words)} of {keywords.given} keywords are distinct"
     return None

@@ -70,11 +70,13 @@ def _ask(client: Client, request: Request, picture: PreparedImage | None) -> Rep
 
 
 def _reason_not_seen(without: Reply, disc: Reply, square: Reply) -> str | None:
+    # A picture that reaches the model costs prompt tokens; one that is dropped costs none.
     for tokens in (disc.prompt_tokens, square.prompt_tokens):
         if tokens is not None and without.prompt_tokens is not None and tokens <= without.prompt_tokens:
             return (
                 f"the picture is dropped: {tokens} prompt tokens with it, {without.prompt_tokens} without it"
             )
+    # Compared as words: a stale picture gets the same answer, perhaps in other case or punctuation.
     disc_words, square_words = normalised(disc.text), normalised(square.text)
     if not disc_words or not square_words:
         return "the answer to a control picture has no words"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -59,6 +58,7 @@ class TaggerFolder:
         # Copies, not links: taggers write metadata into the files they are given.
         self.images.mkdir(parents=True, exist_ok=True)
         for sample in samples:
+            # Names that only whole paths tell apart begin with a slash.
             target = self.images / sample.name.lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(sample.path, target)
@@ -147,6 +147,7 @@ class CommandTagger:
     ``result`` is how the program ended where another process of this run has already run it.
     """
 
+    # The program makes its descriptions as it likes: no caption or keywords are passed to it.
     chained = False
 
     def __init__(
@@ -156,7 +157,6 @@ class CommandTagger:
         self._samples = samples
         self._result = result
         self._run: TaggerRun | None = None
-        self._lock = threading.Lock()
 
     def tag(self, stage: Stage, sample: Sample, caption: str, keywords: Sequence[str]) -> Output:
         """The output that the program wrote for one stage of one image.
@@ -172,6 +172,7 @@ class CommandTagger:
             stage=stage,
             text=record.text(stage),
             keywords=record.keywords if stage is Stage.KEYWORDS else None,
+            # For the check that a description does not only repeat the caption.
             caption=record.caption if stage is Stage.DESCRIPTION else "",
             fault=record.faults.get(stage),
             image_s=record.seconds,
@@ -180,9 +181,8 @@ class CommandTagger:
 
     def run(self) -> TaggerRun:
         """Run the program, unless that was done before, and read its records."""
-        with self._lock:
-            if self._run is None:
-                result = self._result or self.job.run(self._samples)
-                names = [sample.name for sample in self._samples]
-                self._run = TaggerRun(result, read_records(self.job.folder.output, names, self.job.secrets))
+        if self._run is None:
+            result = self._result or self.job.run(self._samples)
+            names = [sample.name for sample in self._samples]
+            self._run = TaggerRun(result, read_records(self.job.folder.output, names, self.job.secrets))
         return self._run

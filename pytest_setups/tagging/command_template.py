@@ -32,7 +32,9 @@ REQUIRED: Final = {
     "images": "the folder of the images to tag",
     "output": "the file that it writes its JSON lines to",
 }
+# {{name}} is literal: some taggers have placeholders of their own.
 _PLACEHOLDER: Final = re.compile(r"\{\{(?P<literal>\w+)\}\}|\{(?P<name>[A-Za-z_]\w*)\}")
+# Whole words only: within a word, | and > are arguments such as a regular expression.
 _SHELL_OPERATOR: Final = re.compile(r"\|\|?|&&?|;|(?:\d|&)?>>?(?:&\d)?|<")
 
 

@@ -24,6 +24,7 @@ SUFFIXES: Final = frozenset(
 )
 FORMAT: Final = "JPEG"
 MIME: Final = "image/jpeg"
+# Above 90, a photo's size increases much more than its quality.
 QUALITY: Final = 90
 # Pillow's convert("RGB") clips these modes at 255 instead of scaling them. Pillow reads 16-bit PNG and TIFF
 # as "I;16" and 16-bit PGM and PPM as "I".
@@ -67,6 +68,7 @@ def find_samples(paths: Sequence[Path]) -> list[Sample]:
     Raises:
         ImageError: a path does not exist or is not an image, or there are no images at all.
     """
+    # Resolved: a file and a link to it are one image.
     files = list(dict.fromkeys(file.resolve() for path in paths for file in _files(path)))
     if not files:
         searched = ", ".join(str(path) for path in paths)
@@ -83,6 +85,7 @@ def _files(path: Path) -> Iterable[Path]:
             for file in path.rglob("*")
             if file.suffix.lower() in SUFFIXES
             and file.is_file()
+            # Photo managers and file servers keep thumbnails in hidden folders.
             and not any(part.startswith(".") for part in file.relative_to(path).parts)
         )
     if not path.is_file():

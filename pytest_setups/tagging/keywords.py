@@ -12,6 +12,7 @@ from pytest_setups.redaction import one_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# A model in a loop lists thousands.
 MAX_KEYWORDS: Final = 200
 MAX_KEYWORD_LENGTH: Final = 100
 # A part with more words than this is a sentence, and its commas do not make it a list.
@@ -78,6 +79,7 @@ def _from_list(text: str) -> Keywords | None:
 
 
 def _word(item: object) -> str:
+    # Models write hashtags and Markdown; taggers write objects with a score.
     if isinstance(item, dict):
         item = item.get("keyword") or item.get("name") or item.get("tag")
     return one_line(item, MAX_KEYWORD_LENGTH).strip(" \"'`*#") if isinstance(item, str) else ""

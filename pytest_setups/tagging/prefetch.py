@@ -83,6 +83,7 @@ class PrefetchedOutcomes:
         """The prefetched outcome; a new one where it was taken before or is not in the plan."""
         if sample in self._position:
             self._advance_to(sample)
+        # A rerun, and the fixture `tagging` of a user's own test, take an outcome a second time.
         future = self._futures.pop((sample, stage), None)
         if future is not None:
             return future.result()

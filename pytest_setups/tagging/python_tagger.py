@@ -74,7 +74,9 @@ class PythonStageTagger:
             TaggerError: the method raised, or returned a value of the wrong type.
         """
         method = getattr(self.user_tagger, stage.value)
+        # A list of its own: the user's code may change it.
         context = (caption, list(keywords)) if stage is Stage.DESCRIPTION else ()
+        # Two clocks: a date for the results file, and one that never jumps for the latency.
         started_at, start = time.time(), time.perf_counter()
         value = _call(self._secrets, method, sample, *context)
         latency_s = time.perf_counter() - start
@@ -187,6 +189,7 @@ def describe_error(error: Exception, secrets: tuple[str | None, ...] = ()) -> st
 
 
 def _is_ours(filename: str) -> bool:
+    # pluggy stands between this package and the user's hook.
     return Path(__file__).parents[1] in Path(filename).parents or "pluggy" in Path(filename).parts
 
 
@@ -217,6 +220,7 @@ def _output(stage: Stage, value: object, caption: object, seconds: float) -> Out
 
 def _text_and_keywords(stage: Stage, value: object, source: str) -> tuple[str, Keywords | None]:
     """The text and the keywords in a value that a user's method, named ``source``, returned."""
+    # A string first: it is a sequence of strings too.
     if isinstance(value, str):
         text = printable(value, MAX_TEXT)
         return text, parse_keywords(without_reasoning(text)) if stage is Stage.KEYWORDS else None

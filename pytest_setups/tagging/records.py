@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
+# Records have a few KiB. A line is parsed as a whole, so its length bounds the memory.
 MAX_LINE_BYTES: Final = 1024 * 1024
+# What a tagger adds of each image goes into a results file, which is kept in git.
 MAX_EXTRA: Final = 16_384
 MAX_EXTRA_TEXT: Final = 4_000
 MAX_FAULTS: Final = 5
@@ -83,6 +85,7 @@ class Records:
 class RecordFields(BaseModel):
     """The fields of a line that are judged; a description completes "must be" in the message of a fault."""
 
+    # Strict: a caption 5 is a fault of the tagger, not the text "5".
     model_config = ConfigDict(strict=True, extra="allow")
 
     caption: Annotated[str | None, Field(description="a string")] = None
@@ -126,6 +129,7 @@ def read_records(path: Path, names: Collection[str], secrets: tuple[str | None, 
 def _numbered_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
     """Each line that is not blank with its number, from 1; None for a line that is too long to be read."""
     number = 0
+    # With a limit: a file without line ends must not be read as a whole.
     while line := file.readline(MAX_LINE_BYTES + 1):
         number += 1
         if len(line) <= MAX_LINE_BYTES:
@@ -166,6 +170,7 @@ class _RecordReader:
         if not self._lines_by_name and not records.faults:
             records.faults.append("{output} contains no records")
         for name, numbers in self._lines_by_name.items():
+            # Which of them is right cannot be known; a tagger may have appended to what it wrote before.
             if len(numbers) > 1:
                 lines = " and ".join(map(str, numbers[:MAX_FAULTS]))
                 records.rejected[name] = f"{len(numbers)} records of this image: lines {lines}"
@@ -236,6 +241,7 @@ def _record(document: dict[str, Any], secrets: tuple[str | None, ...]) -> Record
     try:
         fields = RecordFields.model_validate(document)
     except ValidationError as error:
+        # Faults inside a list are named by the field that holds it, with its value.
         name = str(error.errors()[0]["loc"][0])
         expected = RecordFields.model_fields[name].description
         shown = one_line(json.dumps(document[name]), 60)
@@ -254,6 +260,7 @@ def _record(document: dict[str, Any], secrets: tuple[str | None, ...]) -> Record
 def _stage_faults(notes: object) -> dict[Stage, str]:
     """What notes say of failed stages, such as ``caption_error: HTTP 500``; other notes are left out."""
     text = "; ".join(str(note) for note in notes) if isinstance(notes, list) else str(notes or "")
+    # A note ends where the next one begins: semicolons, bars and line ends are seen between them.
     marks = list(_STAGE_NOTE.finditer(text))
     ends = [mark.start() for mark in marks[1:]] + [len(text)]
     faults: dict[Stage, str] = {}

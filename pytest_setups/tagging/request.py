@@ -27,7 +27,7 @@ class Request:
         models: the served name of the model that each stage asks.
         prompts: the prompts of the stages.
         parameters: the fields of the body beside model and messages, such as ``temperature``.
-        stream: whether answers are streamed, which alone tells the time to first token.
+        stream: whether answers are streamed, without which the time to first token is not known.
     """
 
     models: Mapping[Stage, str]
@@ -57,6 +57,7 @@ def encode_request(
     mark = uuid4().hex
     if image is not None:
         content.append({"type": "image_url", "image_url": {"url": mark}})
+    # The text before the image, as in OpenAI's examples: some chat templates keep the order.
     messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
     if system:
         messages.insert(0, {"role": "system", "content": system})

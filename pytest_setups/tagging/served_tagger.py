@@ -33,6 +33,7 @@ class ServedTagger:
     def __init__(self, client: Client, request: Request, *, max_edge: int, at_once: int = 1) -> None:
         self._client = client
         self._request = request
+        # Least recently used: an image is not asked for any more once `at_once` others have begun.
         self._prepared = lru_cache(maxsize=at_once)(lambda sample: prepare(sample.path, max_edge))
 
     def tag(self, stage: Stage, sample: Sample, caption: str, keywords: Sequence[str]) -> Output:
@@ -51,6 +52,7 @@ class ServedTagger:
             text=reply.text,
             keywords=parse_keywords(without_reasoning(reply.text)) if stage is Stage.KEYWORDS else None,
             reply=reply,
+            # The template: what fills its placeholders may be repeated by an honest answer.
             prompt=getattr(prompts, stage.value),
             caption=caption if stage is Stage.DESCRIPTION else "",
         )

@@ -53,8 +53,10 @@ class ImageOutcomes:
     def _make(self, stage: Stage) -> Outcome:
         if stage is not Stage.DESCRIPTION or not self._tagger.chained:
             return self._tag(stage)
+        # Made here where no test has asked for them, as with -k description.
         caption, keywords = self.get(Stage.CAPTION).output, self.get(Stage.KEYWORDS).output
         if caption is None or keywords is None:
+            # Without them the prompt would be another one than in the recorded setup.
             missing = Stage.CAPTION if caption is None else Stage.KEYWORDS
             return self._failed(stage, "not-asked", f"skipped: no {missing}")
         words = keywords.keywords.words if keywords.keywords else ()
@@ -71,5 +73,6 @@ class ImageOutcomes:
             return self._failed(stage, TAGGER_CHECK, str(error))
         return Outcome(self._sample, stage, output)
 
+    # Names of checks are recorded in entries: they never change.
     def _failed(self, stage: Stage, check: str, reason: str) -> Outcome:
         return Outcome(self._sample, stage, None, (Failure(check, reason),))
