@@ -192,8 +192,8 @@ OPTIONS: Final = (
            "N", _INT, 1, needs_run=True),
     Option("warmup", _M, "requests before the measured ones, left out of the figures", "N", _INT, 1),
 
-    Option("tagger-command", Group.TAGGER, "command of an external tagger to verify in place of the built-in "
-           "one, run once without a shell; placeholders: {images} {output} (both needed) {summary} "
+    Option("tagger-command", Group.TAGGER, "command of a tagger to verify in place of the built-in one, run "
+           "once without a shell; placeholders: {images} {output} (both required) {summary} "
            "{base_url} {model} {caption_model} {keywords_model} {description_model} {max_new_tokens} "
            "{temperature} {top_p} {timeout}", "COMMAND", in_environment=True, needs_run=True),
     Option("tagger-timeout", Group.TAGGER, "seconds that the whole tagger command may take", "SECONDS", _NUM,

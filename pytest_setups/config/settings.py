@@ -117,7 +117,7 @@ class Settings(BaseModel):
 
     @property
     def numbers(self) -> dict[str, str]:
-        """The figures that an external tagger may be given, by placeholder, as people type them."""
+        """The figures that a tagger command may contain, by placeholder, as people type them."""
         names = ("max_new_tokens", "temperature", "top_p", "timeout")
         return {name: repr(getattr(self, name)).removesuffix(".0") for name in names}
 

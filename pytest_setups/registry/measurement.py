@@ -49,8 +49,8 @@ class Measurement(Line):
     """One (image, stage) outcome; times in seconds, None where there was no answer to time.
 
     ``sample`` counts the outcomes that were asked for, from 1; ``attempt`` those of one sample. Where
-    only the whole image was timed, ``image_s`` says so in each of its stages; ``extra`` is what else an
-    external tagger wrote of the image.
+    only the whole image was timed, ``image_s`` says so in each of its stages; ``extra`` is what else a
+    tagger command wrote of the image.
     """
 
     kind: Literal["measurement"] = "measurement"

@@ -84,7 +84,7 @@ def image_seconds(measurements: Iterable[Measurement]) -> dict[ImageSample, floa
 
 
 def reported_models(measurements: Iterable[Measurement]) -> dict[Stage, str]:
-    """The model that an external tagger reports for each stage, where all its records agree."""
+    """The model that a tagger command reports for each stage, where all its records agree."""
     reported: dict[Stage, set[str]] = defaultdict(set)
     for measurement in measurements:
         models = (measurement.extra or {}).get("models")
