@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 STOP_AFTER_S: Final = 5.0
 MAX_LOG_BYTES: Final = 16 * 1024 * 1024
+# While the server writes, a cut may lose a few lines, perhaps those that name a fault: it is a last resort.
+MAX_LIVE_LOG_BYTES: Final = 256 * 1024 * 1024
 KEPT_LOG_BYTES: Final = 4 * 1024 * 1024
 _POLL_S: Final = 0.1
 # Listing descendants reads every process of the machine, so that this happens less often.
@@ -54,7 +56,7 @@ class Supervisor:
         interval = _POLL_S if self._adopts else _POLL_CHILDREN_S
         while select.select([sys.stdin], [], [], interval)[0] == []:
             self._reap()
-            shorten_log(sys.stdout.fileno())
+            shorten_log(sys.stdout.fileno(), MAX_LIVE_LOG_BYTES)
             if not self._adopts:
                 self._descendants()
             # Status 0 with children alive is a server that forks away; any other status is its end.
@@ -106,14 +108,14 @@ class Supervisor:
                     self.status = self._main.returncode = os.waitstatus_to_exitcode(status)
 
 
-def shorten_log(descriptor: int) -> None:
-    """Cut the middle out of a log above ``MAX_LOG_BYTES``: its first and last ``KEPT_LOG_BYTES`` stay.
+def shorten_log(descriptor: int, limit: int) -> None:
+    """Cut the middle out of a log above ``limit`` bytes: its first and last ``KEPT_LOG_BYTES`` stay.
 
     The file must be open for reading and appending, and the server must append to it too. What it
     writes during the cut, some milliseconds, is lost.
     """
     size = os.fstat(descriptor).st_size
-    if size <= MAX_LOG_BYTES:
+    if size <= limit:
         return
     end = os.pread(descriptor, KEPT_LOG_BYTES, size - KEPT_LOG_BYTES)
     os.ftruncate(descriptor, KEPT_LOG_BYTES)
@@ -163,10 +165,12 @@ def main() -> None:
     _report(pid=supervisor.pid)
     try:
         supervisor.watch()
+        # Before the tests learn of the end: then they read the log.
+        shorten_log(sys.stdout.fileno(), MAX_LOG_BYTES)
         _report(status=supervisor.status)
     finally:
         supervisor.stop()
-        shorten_log(sys.stdout.fileno())
+        shorten_log(sys.stdout.fileno(), MAX_LOG_BYTES)
 
 
 if __name__ == "__main__":
