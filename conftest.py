@@ -18,7 +18,9 @@ ROOT = Path(__file__).parent
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Share the whole of the tests, over a thousand real sessions, among the processors."""
     is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    if config.rootpath != ROOT or not is_whole or hasattr(config, "workerinput") or config.option.usepdb:
+    if config.rootpath != ROOT or not is_whole or hasattr(config, "workerinput"):
+        return
+    if getattr(config.option, "usepdb", False):
         return
     if config.pluginmanager.has_plugin("setups-controller"):  # a run measures, and workers bend its figures
         return

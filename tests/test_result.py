@@ -122,3 +122,70 @@ def _written(folder: Path) -> list[Path]:
         folder / "junit.xml",
         folder / "out.html",
     ]
+
+
+def test_no_field_of_an_entry_holds_a_key_or_a_private_path(
+    run: Run, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, server: Scripted
+) -> None:
+    monkeypatch.setenv("MY_KEY", "opensesame-4711")
+    server.chat = lambda ask: completion(
+        words(ask), prompt_tokens=300 if ask.picture else 100, finish_reason="stop opensesame-4711"
+    )
+    prompts = project.path / "prompts.toml"
+    stages = ("caption", "keywords", "description")
+    prompts.write_text("".join(f"{stage} = 'The {stage}, please. opensesame-4711'\n" for stage in stages))
+    old = project.path / "old"
+    run("--record", f"--setup-registry={old}").assert_outcomes(passed=11)
+
+    arguments = (
+        *("--setup-api-key-env=MY_KEY", f"--setup-prompts={prompts}", "--setup-redact-paths"),
+        *("--setup-model-repo=https://ann:hunter2-pw@hub.example/r", "--junitxml=junit.xml"),
+        "--setup-model-path=https://ann:hunter2-pw@hub.example/m",
+        *(f"--setup-baseline={old}/entries/served_vllm.json", "--setup-report=out.html", "--record-failed"),
+        *("--setup-baseline-allow=model", "--setup-baseline-allow=tagger"),
+    )
+    run(*arguments)
+
+    assert entries(project.path)["served_vllm"]["verification"]["baseline"].startswith("{rootdir}/")
+    for path in _written(project.path):
+        text = path.read_text("utf-8")
+        assert "opensesame-4711" not in text, path
+        assert "hunter2-pw" not in text, path
+        assert str(old) not in text, path
+
+
+def test_a_hook_that_calls_a_run_failed_is_not_overruled(run: Run, project: pytest.Pytester) -> None:
+    run("--record", "--setup-slug=first").assert_outcomes(passed=11)
+    project.makeconftest(
+        """
+        def pytest_setups_modify_entry(entry):
+            changes = {"status": "failed", "failure_reason": "Ann says no"}
+            verification = entry.verification.model_copy(update=changes)
+            return entry.model_copy(update={"verification": verification})
+        """
+    )
+    run("--record", "--setup-slug=second", "--setup-baseline=first")
+    verification = entries(project.path)["second"]["verification"]
+    assert (verification["status"], verification["failure_reason"]) == ("failed", "Ann says no")
+    assert verification["baseline"] == "first"
+
+
+def test_an_exit_status_of_another_plugin_stays(run: Run, project: pytest.Pytester) -> None:
+    project.makeconftest(
+        """
+        import pytest
+
+        @pytest.hookimpl(tryfirst=True, wrapper=True)
+        def pytest_sessionfinish(session):
+            session.exitstatus = 7
+            return (yield)
+        """
+    )
+    assert run().ret == 7
+
+
+def test_a_hook_that_raises_is_reported_without_recording(run: Run, project: pytest.Pytester) -> None:
+    project.makeconftest("def pytest_setups_modify_entry(): raise ValueError('no')")
+    result = run("--setup-report=out.html")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["the entry is shown without the hooks' changes: *ValueError: no*"])

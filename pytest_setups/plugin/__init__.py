@@ -149,12 +149,11 @@ def setup_settings(_setup_connection: Connection) -> Settings:
 def setup_server(_setup_connection: Connection) -> Server:
     """The server that answers: base URL, models, backend and version (`pytest_setups.Server`).
 
-    The test fails with the server's own error when it does not answer.
+    The test fails with the server's own error when it does not answer, or lists its models and hangs.
     """
-    try:
-        return _setup_connection.connected_server()
-    except LookupError as error:
-        pytest.fail(str(error), pytrace=False)
+    if _setup_connection.fault is not None:
+        pytest.fail(_setup_connection.fault, pytrace=False)
+    return _setup_connection.connected_server()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -52,7 +53,7 @@ def host_of(config: pytest.Config) -> Host:
         make_folder=lambda: _make_folder(config),
         show=(lambda line: show(config, line)) if shows_output else None,
         find_tagger=lambda settings: user_hooks.find_tagger(config, settings),
-        private_places={"{rootdir}": str(config.rootpath), "~": str(Path.home())},
+        private_places={"{rootdir}": str(config.rootpath), "~": os.path.expanduser("~")},
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -22,13 +23,13 @@ from pytest_setups.regression.baseline import BaselineError
 from pytest_setups.report import github, terminal
 from pytest_setups.report.github import GithubReporter
 from pytest_setups.report.junit import JunitReporter
-from pytest_setups.report.reporter import Level, Notice
+from pytest_setups.report.reporter import MAX_NOTICE, Level, Notice
 from pytest_setups.report.run_notices import run_notices
 from pytest_setups.run.baseline_gate import BaselineGate
 from pytest_setups.run.collector import Collector
 from pytest_setups.run.entry_builder import EntryBuilder
 from pytest_setups.run.recording import record
-from pytest_setups.run.result import PytestOutcome, ResultBuilder, RunHeader, keep, will_record
+from pytest_setups.run.result import PytestOutcome, ResultBuilder, RunHeader, will_record
 from pytest_setups.serving.processes.server_process import StartError
 from pytest_setups.serving.server import ModelChoiceError
 from pytest_setups.tagging.python_tagger import TaggerObjectError
@@ -66,7 +67,7 @@ class Controller:
         refuse_two_kinds_of_concurrency(config, self._settings, workers)
         self._concurrency = workers or self._settings.concurrency
         self._collector = Collector()
-        self._gate = BaselineGate(self._settings)
+        self._gate = BaselineGate(self._settings, connection.redactor)
         self._entries = EntryBuilder(
             connection,
             invocation=[str(argument) for argument in config.invocation_params.args],
@@ -89,6 +90,8 @@ class Controller:
             self._gate.load()
             self._connection.connect(TerminalAnnouncer(self._config))
             _ = self._connection.program  # a user's tagger that cannot be made is refused before the tests
+            if self._settings.recording or self._settings.report or self._settings.baseline:
+                _ = self._connection.facts  # while the server is there: it may die during the run
             self._check_baseline()
         except _REFUSALS as error:
             raise usage_error(error) from None
@@ -124,13 +127,15 @@ class Controller:
         if not _runs_tests(self._config) or exitstatus == pytest.ExitCode.USAGE_ERROR:
             return
         result = self._build_result(exitstatus)
-        self._notices += run_notices(result, self._settings)
+        self._notices = [self._public(notice) for notice in run_notices(result, self._settings)]
         if will_record(self._settings, result.verdict):
             result = self._record(result)
         for reporter in self._reporters():
-            self._notices += reporter.report(result, self._notices)
+            self._notices += map(self._public, reporter.report(result, self._notices))
         self._result = result
-        session.exitstatus = exit_status(result, self._notices, exitstatus)
+        status = exit_status(result, self._notices, exitstatus)
+        if status != exitstatus:  # another plugin may have set one
+            session.exitstatus = status
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
         """The table of stages, the slowest image, the comparison, and the notices."""
@@ -172,13 +177,17 @@ class Controller:
         try:
             recorded = record(result, self._settings)
         except (RegistryError, ValueError) as error:
-            self._notices.append(Notice(f"not recorded: {one_line(str(error), 1000)}", Level.FAILURE))
+            text = one_line(f"not recorded: {error}", MAX_NOTICE)
+            self._notices.append(self._public(Notice(text, Level.FAILURE)))
             return result
         path = os.path.relpath(recorded.entry_path, self._config.invocation_params.dir)
         self._notices.append(Notice(f"recorded: {path}"))
         if recorded.index_fault:
             self._notices.append(Notice(recorded.index_fault, Level.WARNING))
-        return keep(result, recorded)
+        return replace(result, recorded=recorded)
+
+    def _public(self, notice: Notice) -> Notice:
+        return replace(notice, text=self._connection.redactor.text(notice.text))
 
     def _reporters(self) -> Iterator[Reporter]:
         """The reporters in their order: later ones also show the notices of earlier ones."""
@@ -198,7 +207,7 @@ class Controller:
 def usage_error(error: Exception) -> pytest.UsageError:
     """The error as pytest shows it; GitHub gets an annotation, since nothing follows."""
     if github.in_actions():
-        annotation = github.Annotation(github.TITLE, one_line(redact(str(error)), 1000))
+        annotation = github.Annotation(github.TITLE, one_line(redact(str(error)), MAX_NOTICE))
         sys.stdout.write(f"{annotation}\n")
         sys.stdout.flush()
     return pytest.UsageError(str(error))

@@ -37,6 +37,7 @@ def pytest_setups_modify_entry(config: pytest.Config, entry: Entry) -> Entry | N
     """The entry with changes (``entry.model_copy(update=...)``), or None to leave it as it is.
 
     Called once, when the tests are over and before the run is compared with a baseline: a baseline's
-    entry went through the same hook. Each plugin is given what the one before it returned. What was
-    proved cannot be changed: the results, the images, the evidence, a failure.
+    entry went through the same hook, and one that does not fit is refused only then. Each plugin is
+    given what the one before it returned. What was proved cannot be changed: the results, the images,
+    the evidence, a failure. A success may be called failed.
     """

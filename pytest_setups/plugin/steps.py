@@ -9,6 +9,7 @@ import pytest
 
 from pytest_setups.api.errors import ServerError
 from pytest_setups.checks.output_checks import check_outcome
+from pytest_setups.plugin.state import SUITE_NODE
 from pytest_setups.plugin.user_hooks import UserChecks
 from pytest_setups.proofs.vision import prove_vision
 from pytest_setups.redaction import one_line
@@ -137,7 +138,7 @@ def plan(items: Iterable[pytest.Item]) -> dict[Sample, Sequence[Stage]]:
         if (
             isinstance(item, pytest.Function)
             and item.originalname in STAGE_TESTS
-            and item.nodeid.startswith("setup::")
+            and item.nodeid.startswith(f"{SUITE_NODE}::")
         ):
             sample: Any = item.callspec.params["setup_image"]
             planned.setdefault(sample, []).append(STAGE_TESTS[item.originalname])

@@ -6,6 +6,8 @@ from typing import Any
 
 from xdist.scheduler import LoadScopeScheduling
 
+from pytest_setups.plugin.state import SUITE_NODE
+
 
 class ImageScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Assigns the suite's tests to workers image by image, and every other test on its own.
@@ -39,5 +41,5 @@ class ImageScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has n
             node.shutdown()
 
     def _split_scope(self, nodeid: str) -> str:
-        is_stage = nodeid.startswith("setup::") and nodeid.endswith("]")
+        is_stage = nodeid.startswith(f"{SUITE_NODE}::") and nodeid.endswith("]")
         return nodeid.partition("[")[2] if is_stage else nodeid

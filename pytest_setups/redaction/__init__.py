@@ -157,6 +157,10 @@ class Redactor:
         """A JSON value without secrets and private paths."""
         return self._without_paths(redact_json(value, *self.secrets))
 
+    def known(self, text: str) -> str:
+        """A text that must otherwise stay as it is: without given secrets, known tokens and private paths."""
+        return self.paths(Hiding(self.secrets).known(text))
+
     def paths(self, text: str) -> str:
         """The text without private paths."""
         return without_paths(text, self.places) if self.places else text

@@ -90,6 +90,7 @@ Amount = Annotated[float, Field(ge=0, le=MAX_FIGURE)]
 Count = Annotated[int, Field(ge=0, le=MAX_FIGURE)]
 
 FreeText = Annotated[str | None, TextKind.FREE_TEXT]
+ExactText = Annotated[str | None, TextKind.EXACT_TEXT]
 CommandText = Annotated[str | None, TextKind.COMMAND]
 UrlText = Annotated[str | None, TextKind.URL]
 PathText = Annotated[str | None, TextKind.PATH]
@@ -106,15 +107,15 @@ class EntryPart(BaseModel):
 class ModelRecord(EntryPart):
     """The model that was served."""
 
-    repo_id: Name | None = None
+    repo_id: Annotated[Name | None, TextKind.FREE_TEXT] = None
     local_path: PathText = None
     served_model_name: Annotated[Name, TextKind.FREE_TEXT]
-    format: str | None = None
-    quantization: str | None = None
+    format: FreeText = None
+    quantization: FreeText = None
     vision: bool | None = None
-    revision: str | None = None
-    base_model: str | None = None
-    digest: str | None = None
+    revision: FreeText = None
+    base_model: FreeText = None
+    digest: FreeText = None
 
 
 class ServerRecord(EntryPart):
@@ -129,7 +130,7 @@ class ServerRecord(EntryPart):
     command: CommandText = None
     port: int | None = None
     flags: JsonObject = Field(default_factory=dict)
-    chat_template: PathText = None
+    chat_template: ExactText = None
     version: Annotated[Name | None, TextKind.FREE_TEXT] = None
     command_source: CommandSource | None = None
     command_reason: FreeText = None
@@ -143,11 +144,11 @@ class ServerRecord(EntryPart):
 class PromptSet(EntryPart):
     """The prompts as they were sent; ``profile`` is the built-in profile's name or the file's."""
 
-    profile: str | None = None
-    system: str | None = None
-    caption: str | None = None
-    keywords: str | None = None
-    description: str | None = None
+    profile: PathText = None
+    system: ExactText = None
+    caption: ExactText = None
+    keywords: ExactText = None
+    description: ExactText = None
 
 
 class ImagePreparation(EntryPart):

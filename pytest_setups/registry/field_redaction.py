@@ -1,7 +1,7 @@
 """Redaction by field: what each text of an entry, a measurement or a piece of evidence may hold.
 
-Only fields that are marked are changed. Names, statuses and hashes are what entries are found and compared
-by: an API key that happens to equal one of them must not rewrite it.
+Only fields that are marked are changed. Statuses, hashes, dates and the names of images, backends and checks
+are what entries are found and compared by: an API key that equals one of them must not rewrite it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ class TextKind(Enum):
     """What a field holds, and so how it is redacted."""
 
     FREE_TEXT = auto()
+    # Prompts and templates: known secrets are hidden, and nothing that merely looks like one.
+    EXACT_TEXT = auto()
     COMMAND = auto()
     URL = auto()
     PATH = auto()
@@ -70,8 +72,9 @@ def _redact_text(value: Any, kind: TextKind, redactor: Redactor) -> Any:
         return type(value)(_redact_text(part, kind, redactor) for part in value)
     change = {
         TextKind.FREE_TEXT: redactor.text,
+        TextKind.EXACT_TEXT: redactor.known,
         TextKind.COMMAND: redactor.command,
         TextKind.URL: redactor.url,
-        TextKind.PATH: redactor.paths,
+        TextKind.PATH: redactor.text,
     }[kind]
     return change(value)

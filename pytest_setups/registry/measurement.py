@@ -63,7 +63,7 @@ class Measurement(Line):
     text: Annotated[str | None, TextKind.FREE_TEXT] = None
     keywords: Annotated[tuple[str, ...] | None, TextKind.FREE_TEXT] = None
     keywords_form: str | None = None
-    finish_reason: str | None = None
+    finish_reason: Annotated[str | None, TextKind.FREE_TEXT] = None
     started_utc: AwareDatetime | None = None
     latency_s: Seconds | None = None
     ttft_s: Seconds | None = None

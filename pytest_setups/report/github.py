@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_setups.redaction import one_line
 from pytest_setups.report import comparison_text, terminal
-from pytest_setups.report.reporter import Level, Notice, faults, verdict_word
+from pytest_setups.report.reporter import MAX_NOTICE, Level, Notice, faults, verdict_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,7 +28,6 @@ SUMMARY_BYTES: Final = 1024 * 1024
 ANNOTATIONS: Final = 10
 """How many errors of one step GitHub shows."""
 TITLE: Final = "pytest-setups"
-MAX_MESSAGE: Final = 1000
 _CUT: Final = "\n\n… and more than a step's summary may hold\n"
 _MARKS: Final = re.compile(r"[^A-Za-z0-9 ,;'/=%()+\-\u00a0-\U0010ffff]")
 
@@ -85,10 +84,10 @@ def errors(result: RunResult, notices: Sequence[Notice]) -> list[Annotation]:
 
     At most as many as GitHub shows; the last one then counts the others.
     """
-    annotations = [Annotation(TITLE, one_line(fault, MAX_MESSAGE)) for fault in faults(notices)]
+    annotations = [Annotation(TITLE, one_line(fault, MAX_NOTICE)) for fault in faults(notices)]
     for measurement in _failed(result):
         title = one_line(f"{TITLE}: {measurement.stage} of {measurement.image}", 200)
-        annotations.append(Annotation(title, one_line(_reasons(measurement), MAX_MESSAGE)))
+        annotations.append(Annotation(title, one_line(_reasons(measurement), MAX_NOTICE)))
     if len(annotations) <= ANNOTATIONS:
         return annotations
     shown = annotations[: ANNOTATIONS - 1]
@@ -170,7 +169,7 @@ def _reasons(measurement: Measurement) -> str:
 
 def _code(text: str) -> str:
     """Text that stays text: as references of characters it is no Markdown, and in code no mention or link."""
-    shown = _MARKS.sub(lambda match: f"&#{ord(match[0])};", one_line(text, MAX_MESSAGE))
+    shown = _MARKS.sub(lambda match: f"&#{ord(match[0])};", one_line(text, MAX_NOTICE))
     return f"<code>{shown}</code>"
 
 

@@ -11,7 +11,7 @@ from pytest_setups.registry.store import Registry, RegistryError
 from pytest_setups.registry.timeline import setup_history
 from pytest_setups.report.html import ReportError, render_report, write_page
 from pytest_setups.report.pages import ReportData, thumbnails, with_comparison
-from pytest_setups.report.reporter import Level, Notice
+from pytest_setups.report.reporter import MAX_NOTICE, Level, Notice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,8 +45,8 @@ class HtmlReporter:
             return ()
         try:
             write_page(self._path, render_report(self._data(result, entry)))
-        except (ReportError, RegistryError, EntryError) as error:
-            return [Notice(f"no report: {one_line(str(error), 1000)}", Level.FAILURE)]
+        except (ReportError, RegistryError, EntryError, ValueError) as error:
+            return [Notice(f"no report: {one_line(str(error), MAX_NOTICE)}", Level.FAILURE)]
         return [Notice(f"report: {os.path.relpath(self._path, self._directory)}")]
 
     def _data(self, result: RunResult, entry: Entry) -> ReportData:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.performance import by_stage
-from pytest_setups.report.reporter import faults, verdict_word
+from pytest_setups.report.reporter import MAX_NOTICE, faults, verdict_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -41,7 +41,7 @@ def properties(result: RunResult, notices: Sequence[Notice]) -> Iterator[tuple[s
     """
     for name, value in _values(result, notices):
         if value is not None:
-            yield f"setup.{name}", one_line(str(value), 1000)
+            yield f"setup.{name}", one_line(str(value), MAX_NOTICE)
 
 
 def _values(result: RunResult, notices: Sequence[Notice]) -> Iterator[tuple[str, Any]]:

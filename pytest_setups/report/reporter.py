@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_setups.run.result import RunResult
+
+MAX_NOTICE: Final = 1000
+"""Characters of one line, whatever a server or a file put into it."""
 
 
 class Level(Enum):

@@ -35,6 +35,8 @@ def _comparison_notices(result: RunResult) -> Iterator[Notice]:
 
 def _verdict_notices(result: RunResult, settings: Settings) -> Iterator[Notice]:
     verdict = result.verdict
+    if result.entry_fault is not None and not settings.recording:
+        yield Notice(f"the entry is shown without the hooks' changes: {result.entry_fault}", Level.FAILURE)
     if verdict.standing is Standing.INCOMPLETE and settings.recording:
         yield Notice(f"not recorded: {verdict.reason}", Level.WARNING)
     if verdict.standing is not Standing.FAILED:

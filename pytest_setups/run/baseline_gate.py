@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_setups.config.settings import Settings
+    from pytest_setups.redaction import Redactor
     from pytest_setups.registry.entry import Entry
     from pytest_setups.registry.measurement import Measurement
     from pytest_setups.regression.baseline import Baseline
@@ -35,8 +36,9 @@ class BaselineComparison:
 class BaselineGate:
     """Finds the baseline that the user named, and compares the run with it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, redactor: Redactor) -> None:
         self._settings = settings
+        self._redactor = redactor
         self._registry = Registry(settings.registry)
         self._baseline: Baseline | None = None
 
@@ -70,12 +72,13 @@ class BaselineGate:
             BaselineError: the two do not compare.
         """
         gate = self._gate(entry, self._settings.baseline_allow)
-        return BaselineComparison(gate.baseline, gate.compare(entry, measurements))
+        public = replace(gate.baseline, name=self.name or "")
+        return BaselineComparison(public, gate.compare(entry, measurements))
 
     @property
     def name(self) -> str | None:
-        """The baseline's slug or path, None before it is found."""
-        return self._baseline.name if self._baseline else None
+        """The baseline's slug or path as it may be shown, None before it is found."""
+        return self._redactor.text(self._baseline.name) if self._baseline else None
 
     def _gate(self, entry: Entry, allowed: Sequence[str]) -> Gate:
         """The gate; ``latest`` is looked up here, by the entry that it will be compared with."""

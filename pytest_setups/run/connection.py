@@ -98,7 +98,7 @@ class Connection:
             self._state = Connected(server)
             self._warm_up()
         except (ServerError, LaunchError) as error:
-            self._state = ConnectionFailed(str(error), server)
+            self._state = ConnectionFailed(self.redactor.text(str(error)), server)
 
     def fail(self, reason: str) -> None:
         """Let every test of this process fail with this reason."""

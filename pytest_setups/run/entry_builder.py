@@ -44,7 +44,7 @@ NOT_JUDGED: Final = "the run has not been judged yet"
 class EntryBuilder:
     """Builds one entry: a draft when the server has answered, finished when the run has been judged.
 
-    The environment is scanned once, for the draft. Every part is redacted once, when it is made.
+    The environment is scanned for the draft, and no part of the entry is built without being redacted.
     """
 
     def __init__(
@@ -58,7 +58,8 @@ class EntryBuilder:
         self._connection = connection
         self._settings = connection.settings
         self._invocation = invocation
-        self._concurrency = concurrency
+        # How many requests a tagger command sends at once is not known.
+        self.concurrency = None if self._settings.tagger_command else concurrency
         self._user_checks = user_checks
 
     @cached_property
@@ -78,9 +79,7 @@ class EntryBuilder:
             notes=settings.notes,
             environment=environment(connection.facts.listener, settings.environment),
         )
-        # How many requests a tagger command sends at once is not known.
-        concurrency = None if settings.tagger_command else self._concurrency
-        performance = entry.performance.model_copy(update={"concurrency": concurrency})
+        performance = entry.performance.model_copy(update={"concurrency": self.concurrency})
         return redact_fields(entry.model_copy(update={"performance": performance}), connection.redactor)
 
     def finish(

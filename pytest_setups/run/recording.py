@@ -24,8 +24,10 @@ def record(result: RunResult, settings: Settings) -> RecordedEntry:
         raise LookupError(message)
     if result.entry_fault is not None:
         raise RegistryError(result.entry_fault)
-    # A requested slug is exact; a slug of our own gets a suffix where it is in use.
-    name, backend = entry.model.served_model_name, entry.server.backend
+    # The server's own names: a hook may rename the model in the entry. A requested slug is exact; any other
+    # gets a suffix where it is in use.
+    server = result.header.server
+    name, backend = (server.model, server.identity.backend) if server else ("unknown", "unknown")
     return Registry(settings.registry).add(
         entry,
         results="".join(f"{line}\n" for line in result.collected.lines).encode(),

@@ -14,7 +14,7 @@ from pytest_setups.regression.baseline import BaselineError
 from pytest_setups.run.verdict import Expected, Standing, Verdict, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pytest_setups.config.settings import Settings
     from pytest_setups.redaction import Redactor
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_setups.run.entry_builder import EntryBuilder
     from pytest_setups.serving.server import Server
 
-NOT_READ: Final = GitState(None, None, "not read: nothing is recorded")
+NOT_READ: Final = GitState(None, None, "not read: this run is not recorded")
 ModifyEntry = Callable[["Entry"], "Entry"]
 """What the user's hooks make of the entry; raises RegistryError where they may not."""
 
@@ -42,7 +42,7 @@ class RunHeader:
         fault: why nothing can be measured, None where it can.
         images: how many sample images there are.
         repeat: how many samples are taken of each.
-        concurrency: how many images are worked on at once.
+        concurrency: how many images are tagged at once.
         program: a tagger that is verified in place of the built-in one.
     """
 
@@ -81,7 +81,7 @@ class RunResult:
         verdict: the judgement, of measurements and comparison together.
         comparison: the run beside its baseline, None without one or where they do not compare.
         comparison_fault: why it was not compared, None where it was or no baseline was named.
-        incomparable: whether that is for the baseline's sake, which is a mistake of the user's.
+        incomparable: whether the baseline does not fit the run, which is a mistake in what was typed.
         entry: the entry of the run, None where none is needed.
         entry_fault: why the user's hooks spoiled the entry; it must not be recorded then.
         recorded: where the registry keeps it, None where nothing is recorded.
@@ -121,7 +121,7 @@ class ResultBuilder:
         header: what was known before the first test.
         entries: builds the entry.
         gate: finds the baseline and compares.
-        modify: the user's last word on the entry.
+        modify: the user's changes to the entry.
     """
 
     connection: Connection
@@ -137,7 +137,7 @@ class ResultBuilder:
         settings = self.connection.settings
         performance = run_performance(
             collected.measurements,
-            concurrency=None if settings.tagger_command else self.header.concurrency,
+            concurrency=self.entries.concurrency,
             repeat=settings.repeat,
         )
         result = RunResult(self.header, collected, performance, self._verdict(collected, outcome))
@@ -167,8 +167,9 @@ class ResultBuilder:
 
     def _with_entry(self, result: RunResult, git: GitState) -> RunResult:
         # The hooks come before the comparison: a baseline's entry went through them as well.
+        baseline = self.gate.name if self.connection.server else None
         entry = self.entries.finish(
-            result.collected, result.verdict, result.performance, git, baseline=self.gate.name
+            result.collected, result.verdict, result.performance, git, baseline=baseline
         )
         try:
             return replace(result, entry=self.modify(entry))
@@ -176,19 +177,18 @@ class ResultBuilder:
             return replace(result, entry=entry, entry_fault=str(error))
 
     def _with_comparison(self, result: RunResult) -> RunResult:
-        if result.entry is None or self.connection.server is None or _is_incomplete(result):
+        is_incomplete = result.verdict.standing is Standing.INCOMPLETE
+        if result.entry is None or self.connection.server is None or is_incomplete:
             return replace(result, comparison_fault=result.verdict.reason)
         if result.entry_fault is not None:
             return _incomparable(result, result.entry_fault)
         try:
             comparison = self.gate.compare(result.entry, result.measurements)
         except BaselineError as error:
-            return _incomparable(result, str(error))
-        verdict, broken = result.verdict, comparison.comparison.broken
-        if broken:
-            verdict = verdict.failed_because(f"worse than {self.gate.name}: {', '.join(broken)}")
-        entry = _judged_again(result.entry, verdict, self.gate.name)
-        return replace(result, verdict=verdict, comparison=comparison, entry=entry)
+            return _incomparable(result, self.connection.redactor.text(str(error)))
+        result = replace(result, comparison=comparison, entry=_compared(result.entry, self.gate.name))
+        broken = comparison.comparison.broken
+        return _failed(result, f"worse than {self.gate.name}: {', '.join(broken)}") if broken else result
 
 
 def will_record(settings: Settings, verdict: Verdict) -> bool:
@@ -212,28 +212,24 @@ def _needs_entry(settings: Settings, verdict: Verdict) -> bool:
     return settings.report is not None or settings.baseline is not None or will_record(settings, verdict)
 
 
-def _is_incomplete(result: RunResult) -> bool:
-    return result.verdict.standing is Standing.INCOMPLETE
-
-
 def _incomparable(result: RunResult, reason: str) -> RunResult:
+    return replace(_failed(result, reason), comparison_fault=reason, incomparable=True)
+
+
+def _failed(result: RunResult, reason: str) -> RunResult:
+    """The result and its entry, failed for one more reason that only the comparison could show."""
     verdict = result.verdict.failed_because(reason)
-    entry = _judged_again(result.entry, verdict, None) if result.entry else None
-    return replace(result, verdict=verdict, comparison_fault=reason, incomparable=True, entry=entry)
+    if result.entry is None:
+        return replace(result, verdict=verdict)
+    changes = {"status": "failed", "failure_reason": verdict.reason}
+    return replace(result, verdict=verdict, entry=_with_verification(result.entry, changes))
 
 
-def _judged_again(entry: Entry, verdict: Verdict, baseline: str | None) -> Entry:
-    """The entry with the verdict after the comparison, which needed the rest of the entry."""
-    success = verdict.standing is Standing.SUCCESS
-    changes = {
-        "status": "success" if success else "failed",
-        "failure_reason": None if success else verdict.reason,
-        "baseline": baseline or entry.verification.baseline,
-    }
+def _compared(entry: Entry, baseline: str | None) -> Entry:
+    """The entry with the name of its baseline: ``latest`` may be known only after the hooks."""
+    return entry if entry.verification.baseline else _with_verification(entry, {"baseline": baseline})
+
+
+def _with_verification(entry: Entry, changes: Mapping[str, str | None]) -> Entry:
     verification = entry.verification.model_copy(update=changes)
     return entry.model_copy(update={"verification": verification})
-
-
-def keep(result: RunResult, recorded: RecordedEntry) -> RunResult:
-    """The result, with where the registry keeps it."""
-    return replace(result, recorded=recorded)
