@@ -1,0 +1,221 @@
+"""Expectations files: TOML with a table for each picture, beside the pictures or named by the user."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import ValidationError
+
+from pytest_setups.checks.expectations import Expectation, ExpectedWords
+from pytest_setups.redaction import one_line
+from pytest_setups.registry.durable_files import read_bounded
+from pytest_setups.registry.entry import Stage
+from pytest_setups.registry.parsing import EntryError
+from pytest_setups.tagging.images import SUFFIXES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from pydantic_core import ErrorDetails
+
+    from pytest_setups.tagging.images import Sample
+
+FILE_NAME: Final = "expectations.toml"
+DEFAULTS: Final = "defaults"
+MAX_FILE_BYTES: Final = 20_000_000
+_STAGES: Final = tuple(stage.value for stage in Stage)
+_EXAMPLES: Final = {
+    "must": 'must = [["boat", "ship"], ["river"]]',
+    "must_not": 'must_not = ["car"]',
+    "language": 'language = "en"',
+    "max_keywords": "max_keywords = 20",
+}
+
+
+class ExpectationsError(Exception):
+    """A mistake in an expectations file; the message names the file, picture and key, and what to type."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectationsFile:
+    """An expectations file.
+
+    Attributes:
+        path: the file.
+        defaults: what is expected of every picture.
+        pictures: what is expected of single pictures, by the name of their table, without the defaults.
+    """
+
+    path: Path
+    defaults: Expectation
+    pictures: Mapping[str, Expectation]
+
+    @classmethod
+    def read(cls, path: Path) -> ExpectationsFile:
+        """Read an expectations file.
+
+        Raises:
+            ExpectationsError: it cannot be read, is not TOML, or has a key or a value that is not valid.
+        """
+        tables = {name: _table(path, name, value) for name, value in _toml(path).items()}
+        defaults = tables.pop(DEFAULTS, Expectation())
+        return cls(path, defaults, {_composed(name): table for name, table in tables.items()})
+
+    def of_pictures(self, samples: Sequence[Sample]) -> dict[str, Expectation]:
+        """What is expected of these pictures, by their name in the run; the defaults are included.
+
+        Raises:
+            ExpectationsError: a table's name fits none of the pictures or several of them, or two tables
+                fit the same one.
+        """
+        tables: dict[str, str] = {}
+        for table in self.pictures:
+            for name in self._named_by(table, samples):
+                if name in tables:
+                    self._fail(
+                        table, f'the table ["{tables[name]}"] is of the same picture: remove one of them'
+                    )
+                tables[name] = table
+        own = {name: self.pictures[table] for name, table in tables.items()}
+        every = {
+            sample.name: own.get(sample.name, Expectation()).with_defaults(self.defaults)
+            for sample in samples
+        }
+        return {name: expectation for name, expectation in every.items() if expectation != Expectation()}
+
+    def _named_by(self, table: str, samples: Sequence[Sample]) -> list[str]:
+        """The one picture that a table names; none where its picture is not part of the run."""
+        matches = [sample.name for sample in samples if _composed(sample.name) == table]
+        beside = self.path.parent / table
+        matches = matches or [sample.name for sample in samples if _same_path(sample.path, beside)]
+        matches = matches or [sample.name for sample in samples if _ends_in(sample.path, table)]
+        if len(matches) > 1:
+            self._fail(table, f"several pictures have this name: type {' or '.join(map(_header, matches))}")
+        if not matches and not self._is_picture_outside_the_run(table, samples):
+            names = [DEFAULTS, *(_composed(sample.name) for sample in samples)]
+            self._fail(table, f"no picture has this name{_did_you_mean(table, names, _header)}")
+        return matches
+
+    def _is_picture_outside_the_run(self, table: str, samples: Sequence[Sample]) -> bool:
+        """Whether a run of some of the pictures has left it out."""
+        folders = dict.fromkeys((self.path.parent, *(sample.path.parent for sample in samples)))
+        return any((folder / table).is_file() for folder in folders)
+
+    def _fail(self, table: str, reason: str) -> None:
+        message = f"{self.path}: {_header(table)}: {reason}"
+        raise ExpectationsError(message)
+
+
+def find_expectations(
+    samples: Sequence[Sample], images: Iterable[Path], file: Path | None
+) -> dict[str, Expectation]:
+    """What is expected of each picture of a run, by its name; pictures of which nothing is are left out.
+
+    Args:
+        samples: the pictures.
+        images: the files and folders in which they were found.
+        file: the expectations file of all of them; without it, each picture belongs to the nearest
+            ``expectations.toml``, from its own folder up to the folder in ``images`` that it was found in.
+
+    Raises:
+        ExpectationsError: a file has a mistake.
+    """
+    if file is not None:
+        return ExpectationsFile.read(file).of_pictures(samples)
+    groups: dict[Path, list[Sample]] = {}
+    folders = [image.resolve() for image in images]
+    for sample in samples:
+        nearest = _nearest_file(sample.path, folders)
+        if nearest is not None:
+            groups.setdefault(nearest, []).append(sample)
+    return {
+        name: expectation
+        for path, group in groups.items()
+        for name, expectation in ExpectationsFile.read(path).of_pictures(group).items()
+    }
+
+
+def _nearest_file(picture: Path, folders: Sequence[Path]) -> Path | None:
+    roots = [folder for folder in folders if picture.is_relative_to(folder)]
+    # A picture that is named itself, or that a link in a folder leads to, is looked up beside itself.
+    top = min(roots, key=lambda root: len(root.parts), default=picture.parent)
+    for folder in picture.parents:
+        if (folder / FILE_NAME).is_file():
+            return folder / FILE_NAME
+        if folder == top or not folder.is_relative_to(top):
+            return None
+    return None
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        # Some editors write a byte order mark, which TOML does not allow.
+        return tomllib.loads(read_bounded(path, MAX_FILE_BYTES).decode("utf-8-sig"))
+    except (OSError, EntryError) as error:
+        message = f"{path} cannot be read: {getattr(error, 'strerror', None) or error}"
+    except (ValueError, RecursionError) as error:
+        message = f"{path} is not TOML: {one_line(str(error), 200)}"
+    raise ExpectationsError(message)
+
+
+def _table(path: Path, name: str, value: object) -> Expectation:
+    where = f"{path}: {_header(name)}"
+    if not isinstance(value, dict):
+        message = (
+            f'{path}: {name} is outside a table: put it below [{DEFAULTS}] or a picture such as ["boats.jpg"]'
+        )
+        raise ExpectationsError(message)
+    unquoted = next((f"{name}.{key}" for key in value if f".{key}".lower() in SUFFIXES), None)
+    if unquoted is not None:
+        message = f"{path}: [{unquoted}] needs quotation marks: type {_header(unquoted)}"
+        raise ExpectationsError(message)
+    try:
+        return Expectation.model_validate(value)
+    except ValidationError as error:
+        message = f"{where} {_mistake(error.errors()[0])}"
+        raise ExpectationsError(message) from None
+
+
+def _mistake(error: ErrorDetails) -> str:
+    """What is wrong, and what to type."""
+    keys = [str(part) for part in error["loc"] if isinstance(part, str)]
+    name = ".".join(keys)
+    if error["type"] == "extra_forbidden":
+        known = (
+            ExpectedWords.model_fields if keys[0] in _STAGES and len(keys) > 1 else Expectation.model_fields
+        )
+        all_keys = f"; the keys are {', '.join(known)}"
+        return f"{name}: unknown key{_did_you_mean(keys[-1], known) or all_keys}"
+    is_own = error["type"] == "value_error"
+    reason = str(error["ctx"]["error"]) if is_own else f"got {error['input']!r}"
+    example = _EXAMPLES.get(keys[-1]) if keys else None
+    advice = f"; type {example}" if example else ""
+    return ": ".join(filter(None, (name, one_line(reason, 200)))) + advice
+
+
+def _did_you_mean(name: str, known: Iterable[str], show: Callable[[str], str] = str) -> str:
+    nearest = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {show(nearest[0])}?" if nearest else ""
+
+
+def _header(name: str) -> str:
+    return f"[{name}]" if name == DEFAULTS else f'["{one_line(name, 200)}"]'
+
+
+def _composed(name: str) -> str:
+    # File systems of macOS decompose letters with accents; editors compose them.
+    return unicodedata.normalize("NFC", name)
+
+
+def _same_path(first: Path, second: Path) -> bool:
+    return _composed(str(first)) == _composed(str(second.resolve()))
+
+
+def _ends_in(path: Path, name: str) -> bool:
+    parts = Path(name).parts
+    return _composed("/".join(path.parts[-len(parts) :])) == "/".join(parts)

@@ -1,0 +1,171 @@
+"""Words in a text: matched with their inflections, and never inside other words.
+
+"boat" is in "two boats" and "car" is not in "a cart". Case, hyphens and possessives do not count; in English,
+neither do accents. A phrase is matched where its words stand next to each other, or are written as one word.
+In scripts without spaces between words, a word is matched wherever its characters stand.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Final
+
+import snowballstemmer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+ENGLISH: Final = "en"
+# ISO 639-1 codes and Snowball's names of its algorithms (https://snowballstem.org/algorithms/). "porter" and
+# "dutch_porter" are older ones.
+STEMMERS: Final = {
+    "ar": "arabic", "ca": "catalan", "cs": "czech", "da": "danish", "de": "german", "el": "greek",
+    "en": "english", "eo": "esperanto", "es": "spanish", "et": "estonian", "eu": "basque", "fa": "persian",
+    "fi": "finnish", "fr": "french", "ga": "irish", "hi": "hindi", "hu": "hungarian", "hy": "armenian",
+    "id": "indonesian", "it": "italian", "lt": "lithuanian", "nb": "norwegian", "ne": "nepali",
+    "nl": "dutch", "nn": "norwegian", "no": "norwegian", "pl": "polish", "pt": "portuguese",
+    "ro": "romanian", "ru": "russian", "sr": "serbian", "sv": "swedish", "ta": "tamil", "tr": "turkish",
+    "yi": "yiddish",
+}  # fmt: skip
+# Plurals that the English stemmer does not bring to their singular.
+_IRREGULAR: Final = {
+    "men": "man", "women": "woman", "children": "child", "people": "person", "persons": "person",
+    "feet": "foot", "teeth": "tooth", "geese": "goose", "mice": "mouse", "oxen": "ox", "leaves": "leaf",
+    "wolves": "wolf", "knives": "knife", "calves": "calf", "shelves": "shelf", "loaves": "loaf",
+    "scarves": "scarf", "hooves": "hoof", "wives": "wife", "buses": "bus", "cacti": "cactus",
+    "fishermen": "fisherman", "firemen": "fireman", "policemen": "policeman", "horsemen": "horseman",
+    "snowmen": "snowman", "sportsmen": "sportsman", "workmen": "workman", "cameramen": "cameraman",
+}  # fmt: skip
+# Han, kana, Thai, Lao, Tibetan, Myanmar and Khmer are written without spaces between words.
+_WITHOUT_SPACES: Final = re.compile(
+    "[\u2e80-\u2fdf\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\U00020000-\U0003ffff]"
+)
+# Korean puts its particles on the word: a plural, then what marks its part in the sentence.
+_HANGUL: Final = re.compile("[\uac00-\ud7a3]+")
+_KOREAN_ENDING: Final = (
+    "(?:들)?(?:은|는|이|가|을|를|의|에|에서|에게|와|과|도|로|으로|만|부터|까지|한|"
+    "이나|나|처럼|보다|입니다|이다)?"
+)
+# U+2019 is the apostrophe that many models write.
+_POSSESSIVE: Final = re.compile("['\u2019]s?(?!\\w)")
+_LATIN_ACCENTS: Final = re.compile("[\u0300-\u036f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where a word was matched: words of a text from ``start`` up to ``end``, or its characters."""
+
+    start: int
+    end: int
+    characters: bool = False
+
+    def lies_within(self, other: Span) -> bool:
+        """Whether it is a part of a longer match."""
+        inside = other.start <= self.start and self.end <= other.end
+        return inside and self != other and self.characters == other.characters
+
+
+@dataclass(frozen=True, slots=True)
+class MatchableText:
+    """A text that words can be looked for in.
+
+    Attributes:
+        language: the ISO 639-1 code of the language whose inflections count.
+        words: its words in order, without case.
+        stems: the stem of each word.
+        solid: the text without spaces, for scripts that have none.
+    """
+
+    language: str
+    words: tuple[str, ...]
+    stems: tuple[str, ...]
+    solid: str
+
+    @classmethod
+    def of(cls, text: str, language: str) -> MatchableText:
+        """The text as words of this language."""
+        folded = _folded(text, language)
+        words = tuple(_words(folded))
+        stems = tuple(_stem(word, language) for word in words)
+        return cls(language, words, stems, "".join(folded.split()))
+
+    def spans(self, word: str) -> Iterator[Span]:
+        """Where a word or a phrase stands in the text."""
+        folded = _folded(word, self.language)
+        if _WITHOUT_SPACES.search(folded):
+            yield from self._characters("".join(folded.split()))
+            return
+        words = tuple(_words(folded))
+        if len(words) == 1 and _HANGUL.fullmatch(words[0]):
+            yield from self._korean(words[0])
+            return
+        stems = tuple(_stem(part, self.language) for part in words)
+        for start in range(len(self.stems) - len(stems) + 1):
+            if self.stems[start : start + len(stems)] == stems:
+                yield Span(start, start + len(stems))
+        if len(words) > 1:  # "life jacket" is also written "lifejacket"
+            joined = _stem("".join(words), self.language)
+            yield from (Span(at, at + 1) for at, stem in enumerate(self.stems) if stem == joined)
+
+    def _characters(self, word: str) -> Iterator[Span]:
+        start = self.solid.find(word)
+        while start >= 0:
+            yield Span(start, start + len(word), characters=True)
+            start = self.solid.find(word, start + 1)
+
+    def _korean(self, word: str) -> Iterator[Span]:
+        form = re.compile(f"{word}{_KOREAN_ENDING}")
+        yield from (Span(at, at + 1) for at, other in enumerate(self.words) if form.fullmatch(other))
+
+
+def has_words(text: str) -> bool:
+    """Whether there is a letter or a digit in a text, without which it matches nothing."""
+    return bool(_words(text))
+
+
+def is_same_word(first: str, second: str, language: str) -> bool:
+    """Whether two words or phrases match the same texts, apart from inflection and spelling."""
+    return _key(first, language) == _key(second, language)
+
+
+def _key(text: str, language: str) -> Sequence[str]:
+    return tuple(_stem(word, language) for word in _words(_folded(text, language)))
+
+
+def _folded(text: str, language: str) -> str:
+    """The text without case, possessives and invisible characters; in English also without accents."""
+    text = unicodedata.normalize("NFKC", text)
+    text = "".join(character for character in text if unicodedata.category(character) != "Cf")
+    if language == "tr":  # casefold() makes an i of the Turkish capital of a dotless one
+        text = text.replace("I", "\u0131").replace("\u0130", "i")
+    text = _POSSESSIVE.sub("", text.casefold())
+    if language != ENGLISH:
+        return text
+    # English keeps or drops the accents of borrowed words: piñata, café, naïve. Elsewhere they make another
+    # word: Spanish año (year) and ano.
+    return unicodedata.normalize("NFC", _LATIN_ACCENTS.sub("", unicodedata.normalize("NFD", text)))
+
+
+def _words(text: str) -> list[str]:
+    # Marks belong to letters in Hindi and Thai, where \w does not match them; hyphens separate words.
+    return "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in text).split()
+
+
+@lru_cache(maxsize=50_000)
+def _stem(word: str, language: str) -> str:
+    """The stem of a word; the word itself in a language that has no stemmer."""
+    if language == ENGLISH:
+        word = _IRREGULAR.get(word, word)
+    stemmer = _stemmer(language)
+    return word if stemmer is None else str(stemmer.stemWord(word))
+
+
+@cache
+def _stemmer(language: str) -> snowballstemmer.BaseStemmer | None:
+    algorithm = STEMMERS.get(language)
+    # PyStemmer, which snowballstemmer uses where it is installed, may be older and know fewer languages.
+    return snowballstemmer.stemmer(algorithm) if algorithm in snowballstemmer.algorithms() else None
