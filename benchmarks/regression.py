@@ -23,8 +23,9 @@ from pytest_setups.checks.output_checks import check_outcome
 from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.measurement import Measurement
 from pytest_setups.regression.bounds import parse_bound
-from pytest_setups.regression.comparison import Finding, judge
+from pytest_setups.regression.comparison import judge
 from pytest_setups.regression.figures import FIGURES
+from pytest_setups.regression.findings import Finding
 from pytest_setups.run.evidence import measurement_of
 from pytest_setups.serving.processes.server_process import free_port
 from pytest_setups.serving.server import wait_until_ready

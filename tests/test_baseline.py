@@ -308,7 +308,7 @@ def test_a_part_of_a_run_is_not_compared_and_does_not_pass(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--setup-fail-if", "p50:20%"), "--setup-fail-if needs a baseline: *"),
+        (("--setup-fail-if", "p50:20%"), "--setup-fail-if p50:20% needs a baseline: *"),
         (("--setup-baseline-allow", "server"), "--setup-baseline-allow needs a baseline: *"),
         (
             ("--setup-baseline=x", "--setup-fail-if", "p51:20%"),

@@ -15,7 +15,8 @@ from pytest_setups.registry.entry import Entry, Stage
 from pytest_setups.registry.measurement import Measurement
 from pytest_setups.registry.store import Registry
 from pytest_setups.regression.bounds import parse_bound
-from pytest_setups.regression.comparison import Comparison, Finding, compare
+from pytest_setups.regression.comparison import Comparison, compare
+from pytest_setups.regression.findings import Finding
 from pytest_setups.regression.similarity import keyword_overlap, word_similarity
 from pytest_setups.regression.statistics import UNKNOWN, estimate_uncertainty, t_quantile
 from tests.conftest import Command
@@ -274,7 +275,7 @@ def test_a_comparison_as_json(registry: Registry, setups: Command) -> None:
     (row,) = [row for row in done.json["rows"] if row["name"] == "caption.p50"]
     assert (row["before"], row["after"], row["unit"]) == (1.0, 2.0, "s")
     assert row["change"] == pytest.approx(1.0)
-    assert row["judged"] == [{"bound": "caption.p50:20%", "finding": "breach"}]
+    assert row["judged"] == [{"bound": "caption.p50:20%", "finding": "breach", "floor": False}]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.registry.entry import Stage
@@ -52,10 +53,9 @@ def _in_tagger(settings: Settings) -> Iterator[str]:
 
 
 def _in_comparison(settings: Settings) -> Iterator[str]:
-    if settings.baseline is None and (settings.fail_if or settings.baseline_allow):
-        flag = "--setup-fail-if" if settings.fail_if else "--setup-baseline-allow"
-        yield f"{flag} needs a baseline: add --setup-baseline latest"
-    for bound in settings.fail_if:
+    if settings.baseline is None:
+        yield from _without_baseline(settings)
+    for bound in filter(attrgetter("needs_baseline"), settings.fail_if):
         if settings.tagger_command is not None and all(n.startswith(_STAGE_FIGURES) for n in bound.names):
             yield (
                 f"{bound.text!r}: a tagger command does not measure single stages; "
@@ -63,3 +63,10 @@ def _in_comparison(settings: Settings) -> Iterator[str]:
             )
         if not settings.stream and all(name.endswith(".ttft") for name in bound.names):
             yield f"{bound.text!r}: the time to first token is measured only with --setup-stream"
+
+
+def _without_baseline(settings: Settings) -> Iterator[str]:
+    for bound in filter(attrgetter("needs_baseline"), settings.fail_if):
+        yield f"--setup-fail-if {bound.text} needs a baseline: add --setup-baseline latest"
+    if settings.baseline_allow:
+        yield "--setup-baseline-allow needs a baseline: add --setup-baseline latest"

@@ -210,16 +210,17 @@ def _outcomes(entry: Entry) -> dict[str, Any]:
     for stage in Stage:
         figures = (performance.stages or {}).get(stage)
         outcomes |= {f"{stage}.{name}": getattr(figures, name, None) for name in STAGE_FIGURES}
-    return outcomes
+    return outcomes | (verification.figures or {})
 
 
 def _outcome_differences(a: Entry, b: Entry, *, rated: bool) -> list[OutcomeDifference]:
     """The outcomes that one of the entries has; ``rated`` says that their change means something."""
     outcomes_a, outcomes_b = _outcomes(a), _outcomes(b)
+    values = {name: (outcomes_a.get(name), outcomes_b.get(name)) for name in outcomes_a | outcomes_b}
     return [
-        OutcomeDifference(name, value, outcomes_b[name], _change(value, outcomes_b[name]) if rated else None)
-        for name, value in outcomes_a.items()
-        if value is not None or outcomes_b[name] is not None
+        OutcomeDifference(name, a_value, b_value, _change(a_value, b_value) if rated else None)
+        for name, (a_value, b_value) in values.items()
+        if a_value is not None or b_value is not None
     ]
 
 

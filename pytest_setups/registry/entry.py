@@ -202,7 +202,8 @@ class Verification(EntryPart):
     """What was proved, when, and from which commit.
 
     ``from_entry`` is the slug of the entry that was verified again, ``baseline`` the slug or path of the
-    entry it was compared with.
+    entry it was compared with. ``figures`` are the figures of this run by itself, such as the share of
+    answers that needed another attempt.
     """
 
     date_utc: UtcDate
@@ -218,6 +219,7 @@ class Verification(EntryPart):
     results: Results | None = None
     from_entry: str | None = None
     baseline: PathText = None
+    figures: dict[str, Amount] | None = None
 
 
 class StagePerformance(EntryPart):

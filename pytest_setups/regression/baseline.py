@@ -17,6 +17,7 @@ from pytest_setups.registry.store import Registry, RegistryError
 from pytest_setups.registry.timeline import date_order, future_date, readable_entries
 from pytest_setups.regression.bounds import judge_times
 from pytest_setups.regression.comparison import Comparison, compare
+from pytest_setups.regression.levels import judge_levels
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -93,7 +94,10 @@ class Gate:
         _require_all_answers(self.baseline.name, same, before)
         _require_all_answers(name, same, after)
         untimed = summary([reason for reason in reasons if reason.timed])
-        return compare(before, after, self.bounds, untimed=untimed)
+        compared = compare(before, after, self.bounds, untimed=untimed)
+        # Each by itself, and of all its pictures: what a run says of itself is the same without a baseline.
+        levels = judge_levels(measurements, self.bounds, self.baseline.measurements)
+        return replace(compared, levels=levels)
 
     def _refuse(self, entry: Entry, reasons: Sequence[Incompatibility]) -> None:
         # Without a bound on times, other hardware or concurrency only hides the changes of times.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.regression.figures import FIGURES, Figure, Worsening
+from pytest_setups.regression.run_figures import RUN_FIGURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -18,15 +19,16 @@ EXAMPLES: Final = "p50:20%, caption.p95:0.5s, tokens_per_s:-15%, keywords_overla
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """How much worse figures may become, or for a level how low they may be.
+    """How much worse figures may become, or for a level how low or high they may be.
 
     Attributes:
         text: the bound as it was typed.
         names: the figures that it judges, one or those of every stage.
-        rising: whether a rise breaks it, and not a fall.
+        rising: whether a rise breaks it, and not a fall; of a level, whether it is the highest value allowed.
         relative: the change that is allowed, as a share of the baseline's figure.
         absolute: likewise in the figure's unit; of the two allowances the larger counts.
-        level: the lowest figure that is allowed, whatever the baseline's; None where a change is judged.
+        level: the lowest or highest figure that is allowed, whatever the baseline's; None where a change is
+            judged.
     """
 
     text: str
@@ -39,7 +41,12 @@ class Bound:
     @property
     def timed(self) -> bool:
         """Whether it judges times, which compare only on the same hardware."""
-        return any(FIGURES[name].timed for name in self.names)
+        return any(FIGURES[name].timed for name in self.names if name in FIGURES)
+
+    @property
+    def needs_baseline(self) -> bool:
+        """Whether it compares two runs; the figures of one run are judged by themselves."""
+        return not all(name in RUN_FIGURES for name in self.names)
 
     def limit(self, before: float) -> float:
         """The figure that is still allowed, given the baseline's."""
@@ -54,6 +61,11 @@ def judge_times(bounds: Iterable[Bound]) -> bool:
     return any(bound.timed for bound in bounds)
 
 
+def names_run_figure(text: str) -> bool:
+    """Whether a bound, as it is typed, is on a figure of one run, which needs no baseline."""
+    return text.partition(":")[0].strip().lower() in RUN_FIGURES
+
+
 def parse_bound(text: str) -> Bound:
     """The bound in a text such as ``p50:20%`` (of every stage) or ``caption.p50:20%,0.5s``.
 
@@ -64,10 +76,12 @@ def parse_bound(text: str) -> Bound:
     if match is None:
         message = f"{text!r} is not a bound: type FIGURE:LIMIT, such as {EXAMPLES}"
         raise ValueError(message)
+    if match["name"] in RUN_FIGURES:
+        return _run_bound(text.strip(), match["name"], match["limits"])
     # "p50" stands for caption.p50, keywords.p50, description.p50 and image.p50.
     figures = {name: figure for name, figure in FIGURES.items() if match["name"] in {name, figure.short}}
     if not figures:
-        known = ", ".join(dict.fromkeys(figure.short for figure in FIGURES.values()))
+        known = ", ".join(dict.fromkeys([*(figure.short for figure in FIGURES.values()), *RUN_FIGURES]))
         message = (
             f"{text!r}: unknown figure {match['name']!r}; the figures are {known}; "
             "of one stage as in caption.p50, of whole images image.mean, image.p50 and image.p95"
@@ -95,6 +109,21 @@ def _bound(text: str, names: tuple[str, ...], figure: Figure, limits: str) -> Bo
     return Bound(text, names, rising, relative, absolute)
 
 
+def _run_bound(text: str, name: str, limits: str) -> Bound:
+    higher_is_better = RUN_FIGURES[name].higher_is_better
+    match = _LIMIT.fullmatch(limits.strip())
+    level = None
+    if match is not None and match["unit"] in {None, "%"}:
+        level = float(match["number"]) / (100 if match["unit"] else 1)
+    if level is None or not 0 <= level <= 1:
+        raise ValueError(_wrong_level(text, name, "lowest" if higher_is_better else "highest"))
+    return Bound(text, (name,), rising=not higher_is_better, level=level)
+
+
+def _wrong_level(text: str, name: str, side: str) -> str:
+    return f"{text!r}: type the {side} value that is acceptable, from 0 to 1, such as {name}:0.6"
+
+
 def _limits(text: str, figure: Figure, limits: str) -> Iterator[tuple[float, str]]:
     """Each limit of a bound: a share and ``%``, or an amount in the figure's unit and an empty text."""
     for part in limits.split(","):
@@ -117,8 +146,7 @@ def _limits(text: str, figure: Figure, limits: str) -> Iterator[tuple[float, str
 
 def _level_bound(text: str, names: tuple[str, ...], levels: list[float]) -> Bound:
     if len(levels) != 1 or not 0 <= levels[0] <= 1:
-        message = f"{text!r}: type the lowest value that is acceptable, from 0 to 1, such as {names[0]}:0.6"
-        raise ValueError(message)
+        raise ValueError(_wrong_level(text, names[0], "lowest"))
     return Bound(text, names, rising=False, level=levels[0])
 
 

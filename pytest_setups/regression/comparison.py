@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.registry.entry import Stage
 from pytest_setups.regression.figures import FIGURES, Worsening
+from pytest_setups.regression.findings import FATAL, Finding, JudgedBound, most_serious
 from pytest_setups.regression.statistics import estimate_uncertainty
 
 if TYPE_CHECKING:
@@ -18,33 +18,12 @@ if TYPE_CHECKING:
     from pytest_setups.registry.measurement import ImageSample, Measurement
     from pytest_setups.regression.bounds import Bound
     from pytest_setups.regression.figures import Figure, Pair, Pairs
+    from pytest_setups.regression.levels import FigureLevel
 
 LARGEST_MARGIN: Final = 10.0
 """Of a logarithm: a margin beyond a factor of 22,000 says nothing, so the range is left out."""
 _SMALLEST: Final = 1e-12
 """Keeps the logarithm of zero finite."""
-
-
-class Finding(StrEnum):
-    """The result of judging one bound, the most serious last."""
-
-    OK = "ok"
-    NOT_PROVED = "not proved"
-    BREACH = "breach"
-    NOISE_UNKNOWN = "noise unknown"
-    NOT_COMPARABLE = "not comparable"
-
-
-SEVERITY: Final = list(Finding)
-FATAL: Final = frozenset({Finding.BREACH, Finding.NOISE_UNKNOWN, Finding.NOT_COMPARABLE})
-
-
-@dataclass(frozen=True, slots=True)
-class JudgedBound:
-    """A bound as it was typed, and what judging it gave."""
-
-    bound: str
-    finding: Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +48,7 @@ class FigureComparison:
     @property
     def finding(self) -> Finding | None:
         """The most serious finding, None where no bound was given."""
-        return max((bound.finding for bound in self.judged), key=SEVERITY.index, default=None)
+        return most_serious(self.judged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +67,7 @@ class Comparison:
     """Two sets of measurements side by side; ``images`` and ``samples`` count what both have.
 
     ``untimed`` is the reason why times do not compare, empty where they do. ``unmeasured`` are the bounds,
-    as typed, whose figure was not measured on both sides.
+    as typed, whose figure was not measured on both sides. ``levels`` are the figures of each run by itself.
     """
 
     images: int
@@ -97,9 +76,15 @@ class Comparison:
     rows: Sequence[FigureComparison] = ()
     unmeasured: Sequence[str] = ()
     untimed: str = ""
+    levels: Sequence[FigureLevel] = ()
 
     @property
     def broken(self) -> list[str]:
+        """What got worse than allowed, and the figures of the later run that break a bound by themselves."""
+        return [*self.worse, *(level.name for level in self.levels if level.finding in FATAL)]
+
+    @property
+    def worse(self) -> list[str]:
         """The figures that break a bound, the stages that lost outputs, and the unmeasured bounds."""
         lost = [f"{stage.stage} populated" for stage in self.populated if stage.lost]
         return [*lost, *(row.name for row in self.rows if row.finding in FATAL), *self.unmeasured]
@@ -177,7 +162,9 @@ def _row(name: str, pairs: Pairs, bounds: Sequence[Bound], *, timed: bool) -> Fi
     both = list(pairs.values())
     before, after = figure.before(both), figure.after(both)
     if figure.timed and not timed:
-        refused = [JudgedBound(bound.text, Finding.NOT_COMPARABLE) for bound in bounds]
+        refused = [
+            JudgedBound(bound.text, Finding.NOT_COMPARABLE, floor=not bound.rising) for bound in bounds
+        ]
         return FigureComparison(name, figure.unit, before, after, judged=refused)
     low, high = _change_range(figure, pairs, after / before)
     return FigureComparison(
@@ -195,7 +182,7 @@ def _similarity_row(name: str, pairs: Pairs, bounds: Sequence[Bound]) -> FigureC
 
 
 def _judged(figure: Figure, pairs: Pairs, bounds: Sequence[Bound]) -> list[JudgedBound]:
-    return [JudgedBound(bound.text, judge(figure, pairs, bound)) for bound in bounds]
+    return [JudgedBound(bound.text, judge(figure, pairs, bound), floor=not bound.rising) for bound in bounds]
 
 
 def _change_range(figure: Figure, pairs: Pairs, ratio: float) -> tuple[float | None, float | None]:
@@ -216,6 +203,7 @@ def _unmeasured(
     before: Sequence[Measurement], pairs: Mapping[str, Pairs], bounds: Sequence[Bound]
 ) -> list[str]:
     """The bounds of which a figure was measured on one side only, or on neither."""
+    bounds = [bound for bound in bounds if bound.needs_baseline]
     names = {name for bound in bounds for name in bound.names}
     # Paired with itself, the baseline shows how many pairs there could be.
     lost = {name for name in names if len(FIGURES[name].pairs(before, before)) > len(pairs[name])}

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.differences import compare_entries, value_text
-from pytest_setups.regression.comparison import FATAL, Finding
+from pytest_setups.regression.findings import FATAL, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_setups.registry.entry import Entry
     from pytest_setups.regression.baseline import Baseline
-    from pytest_setups.regression.comparison import Comparison, FigureComparison, JudgedBound
+    from pytest_setups.regression.comparison import Comparison, FigureComparison
+    from pytest_setups.regression.findings import JudgedBound
+    from pytest_setups.regression.levels import FigureLevel
 
 COLUMNS: Final = ("figure", "before", "after", "change", "99% range", "bound", "verdict")
 MOST_CHANGES: Final = 12
@@ -36,6 +38,7 @@ def rows(comparison: Comparison) -> Iterator[list[str]]:
     for row in comparison.rows:
         bounds = ", ".join(judged.bound.partition(":")[2] for judged in row.judged)
         yield [row.name, figure(row.before), figure(row.after), *_changed(row), bounds, row.finding or ""]
+    yield from map(_level_row, comparison.levels)
 
 
 def is_good(verdict: str) -> bool | None:
@@ -55,6 +58,8 @@ def breaches(comparison: Comparison) -> Iterator[str]:
         yield from (f"regression: {_sentence(row, judged)}" for judged in fatal)
     for bound in comparison.unmeasured:
         yield f"regression: {bound} cannot be judged: its figure was not measured in both runs"
+    for level in comparison.levels:
+        yield from (f"regression: {fault}" for fault in level.faults)
 
 
 def good_lines(baseline: Baseline, after: Entry, comparison: Comparison) -> Iterator[str]:
@@ -109,6 +114,13 @@ def figure(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:.1f}" if abs(value) >= 100 else f"{value:.3f}"
+
+
+def _level_row(level: FigureLevel) -> list[str]:
+    before, after = (None if share is None else share.value for share in (level.before, level.after))
+    change = "" if before is None or after is None else f"{after - before:+.3f}"
+    bounds = ", ".join(judged.bound.partition(":")[2] for judged in level.judged)
+    return [level.name, figure(before), figure(after), change, "", bounds, level.finding or ""]
 
 
 def _changed(row: FigureComparison) -> tuple[str, str]:

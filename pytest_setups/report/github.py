@@ -136,6 +136,8 @@ def _stages(result: RunResult) -> Iterator[str]:
     slowest = terminal.slowest(result.measurements)
     if slowest is not None:
         yield f"\n{_code(slowest)}\n"
+    for line in terminal.figures(result):
+        yield f"\n{_code(line)}\n"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: bool = False) -> Iterator[str]:

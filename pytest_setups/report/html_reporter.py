@@ -60,6 +60,7 @@ class HtmlReporter:
             measurements=result.measurements,
             thumbnails=thumbnails({n: path for n, path in self._pictures.items() if n in measured}),
             history=setup_history(self._registry, slug) if slug else (),
+            levels=result.levels,
         )
         if result.comparison is None:
             return data

@@ -56,6 +56,8 @@ def _values(result: RunResult, notices: Sequence[Notice]) -> Iterator[tuple[str,
     yield "images_per_s", result.performance.images_per_s
     for stage, measurements in by_stage(result.measurements).items():
         yield f"{stage}.failed", sum(not measurement.passed for measurement in measurements)
+    for level in result.levels:
+        yield level.name, None if level.after is None else round(level.after.value, 6)
     yield from _comparison_values(result)
     yield from _figures(result.performance)
 

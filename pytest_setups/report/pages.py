@@ -12,6 +12,7 @@ from pytest_setups.registry.measurement import Measurement, read_measurements
 from pytest_setups.registry.parsing import EntryError
 from pytest_setups.registry.timeline import date_order
 from pytest_setups.regression.baseline import BaselineError, Gate, is_path, load_baseline
+from pytest_setups.regression.levels import judge_levels
 from pytest_setups.report import comparison_text
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_setups.registry.store import Registry
     from pytest_setups.regression.baseline import Baseline
     from pytest_setups.regression.comparison import Comparison
+    from pytest_setups.regression.levels import FigureLevel
 
 THUMBNAIL_EDGE: Final = 320
 
@@ -60,7 +62,7 @@ class ReportData:
     ``standing`` is success, failed or incomplete and ``reason`` says why. ``slug`` is None where nothing
     was recorded. ``history`` are the entries of the same setup by date. ``comparison`` is empty where
     there is no baseline, and ``baseline`` says which it is; ``before`` are its measurements, and
-    ``changes`` what else changed since.
+    ``changes`` what else changed since. ``levels`` are the figures of the run by itself.
     """
 
     standing: str
@@ -75,6 +77,7 @@ class ReportData:
     before: Sequence[Measurement] = ()
     changes: Sequence[str] = ()
     notices: Sequence[str] = ()
+    levels: Sequence[FigureLevel] = ()
 
     @property
     def images(self) -> list[ImageResult]:
@@ -141,6 +144,7 @@ def entry_data(
         thumbnails=thumbnails(unchanged),
         history=history,
         notices=[notice] if notice else [],
+        levels=judge_levels(measurements, ()),
     )
     return _with_own_baseline(registry, data)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pytest_setups.redaction import one_line
 from pytest_setups.report import comparison_text
 from pytest_setups.report.reporter import Level, Notice
 from pytest_setups.run.verdict import Standing
@@ -29,12 +31,15 @@ def _comparison_notices(result: RunResult) -> Iterator[Notice]:
     baseline, comparison = result.comparison.baseline, result.comparison.comparison
     for line in comparison_text.good_lines(baseline, result.entry, comparison):
         yield Notice(line)
-    for line in comparison_text.breaches(comparison):
+    for line in comparison_text.breaches(replace(comparison, levels=())):  # a part of the verdict's reason
         yield Notice(line, Level.FAILURE)
 
 
 def _verdict_notices(result: RunResult, settings: Settings) -> Iterator[Notice]:
     verdict = result.verdict
+    if result.unjudged is not None and result.comparison_fault is None:
+        bounds = ", ".join(bound.text for bound in settings.fail_if if not bound.needs_baseline)
+        yield Notice(f"not judged: {one_line(bounds, 200)}: {result.unjudged}", Level.FAILURE)
     if result.entry_fault is not None and not settings.recording:
         yield Notice(f"the entry is shown without the hooks' changes: {result.entry_fault}", Level.FAILURE)
     if verdict.standing is Standing.INCOMPLETE and settings.recording:

@@ -41,6 +41,7 @@ class TerminalSummary:
         if result.measurements:
             yield from table(result.measurements)
             yield slowest(result.measurements) or "no answer was measured"
+        yield from figures(result)
         if result.comparison is not None:
             yield from comparison_text.table(result.comparison.comparison)
         if result.collected.tagger is not None:
@@ -94,6 +95,11 @@ def slowest(measurements: Sequence[Measurement]) -> str | None:
         return None
     image = max(seconds, key=lambda key: seconds[key])
     return f"slowest image: {one_line(image[0], 120)} ({seconds[image]:.3f} s)"
+
+
+def figures(result: RunResult) -> Iterator[str]:
+    """A line for each figure of the run as a whole: ``retries: 2 of 39 answers needed another attempt``."""
+    yield from (f"{level.name}: {level.sentence}" for level in result.levels)
 
 
 def _stage_cells(stage: Stage, measurements: Sequence[Measurement]) -> list[str]:

@@ -22,6 +22,7 @@ from pytest_setups.registry.entry import (
 )
 from pytest_setups.registry.field_redaction import redact_fields
 from pytest_setups.registry.performance import reported_models
+from pytest_setups.regression.run_figures import measured_figures
 from pytest_setups.run.verdict import SAME_WORDS_CHECK, Standing
 from pytest_setups.serving.backends import Identity
 from pytest_setups.serving.local.environment import environment
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from pytest_setups.registry.entry import Performance
     from pytest_setups.registry.git_repository import GitState
+    from pytest_setups.registry.measurement import Measurement
     from pytest_setups.run.collector import Collected
     from pytest_setups.run.connection import Connection
     from pytest_setups.run.verdict import Verdict
@@ -229,10 +231,16 @@ class EntryBuilder:
             checks=["models", "vision", *tagger_checks, *output_checks, SAME_WORDS_CHECK, *self._user_checks],
             from_entry=self._settings.from_entry,
             baseline=baseline,
+            figures=_figures(collected.measurements),
         )
 
     def _images(self, names: Sequence[str]) -> list[ImageRef]:
         return [ImageRef(name=name, sha256=self._connection.file_sha256(name)) for name in names]
+
+
+def _figures(measurements: Sequence[Measurement]) -> dict[str, float] | None:
+    shares = measured_figures(measurements)
+    return {name: round(share.value, 6) for name, share in shares.items()} or None
 
 
 def _now() -> datetime:

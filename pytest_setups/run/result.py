@@ -11,6 +11,7 @@ from pytest_setups.registry.git_repository import GitState
 from pytest_setups.registry.performance import run_performance
 from pytest_setups.registry.store import RegistryError
 from pytest_setups.regression.baseline import BaselineError
+from pytest_setups.regression.levels import judge_levels
 from pytest_setups.run.verdict import Expected, Standing, Verdict, judge
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_setups.registry.entry import Entry, Performance
     from pytest_setups.registry.measurement import Measurement
     from pytest_setups.registry.store import RecordedEntry
+    from pytest_setups.regression.levels import FigureLevel
     from pytest_setups.run.baseline_gate import BaselineComparison, BaselineGate
     from pytest_setups.run.collector import Collected
     from pytest_setups.run.connection import Connection
@@ -79,6 +81,8 @@ class RunResult:
         collected: measurements and evidence of the proofs.
         performance: the figures of the measurements.
         verdict: the judgement, of measurements and comparison together.
+        levels: the figures of this run by itself, and the bounds on them.
+        unjudged: why bounds on these figures were not judged, None where they were or there are none.
         comparison: the run beside its baseline, None without one or where they do not compare.
         comparison_fault: why it was not compared, None where it was or no baseline was named.
         incomparable: whether the baseline does not fit the run, which is a mistake in what was typed.
@@ -91,6 +95,8 @@ class RunResult:
     collected: Collected
     performance: Performance
     verdict: Verdict
+    levels: Sequence[FigureLevel] = ()
+    unjudged: str | None = None
     comparison: BaselineComparison | None = None
     comparison_fault: str | None = None
     incomparable: bool = False
@@ -141,6 +147,7 @@ class ResultBuilder:
             repeat=settings.repeat,
         )
         result = RunResult(self.header, collected, performance, self._verdict(collected, outcome))
+        result = self._with_levels(result)
         if not _needs_entry(settings, result.verdict):
             return result
         git = read_git() if will_record(settings, result.verdict) else NOT_READ
@@ -165,6 +172,17 @@ class ResultBuilder:
             return verdict.failed_because("another test failed")
         return verdict
 
+    def _with_levels(self, result: RunResult) -> RunResult:
+        """The result, judged by the figures of the run itself; a part of a run is not judged."""
+        measurements = result.measurements
+        bounds = [bound for bound in self.connection.settings.fail_if if not bound.needs_baseline]
+        if result.verdict.standing is Standing.INCOMPLETE or self.connection.server is None:
+            unjudged = result.verdict.reason if bounds else None
+            return replace(result, levels=judge_levels(measurements, ()), unjudged=unjudged)
+        result = replace(result, levels=judge_levels(measurements, bounds))
+        faults = [fault for level in result.levels for fault in level.faults]
+        return replace(result, verdict=result.verdict.failed_because("; ".join(faults))) if faults else result
+
     def _with_entry(self, result: RunResult, git: GitState) -> RunResult:
         # The hooks come before the comparison: a baseline's entry went through them as well.
         baseline = self.gate.name if self.connection.server else None
@@ -187,8 +205,8 @@ class ResultBuilder:
         except BaselineError as error:
             return _incomparable(result, self.connection.redactor.text(str(error)))
         result = replace(result, comparison=comparison, entry=_compared(result.entry, self.gate.name))
-        broken = comparison.comparison.broken
-        return _failed(result, f"worse than {self.gate.name}: {', '.join(broken)}") if broken else result
+        worse = comparison.comparison.worse
+        return _failed(result, f"worse than {self.gate.name}: {', '.join(worse)}") if worse else result
 
 
 def will_record(settings: Settings, verdict: Verdict) -> bool:

@@ -1,0 +1,86 @@
+"""Figures of one run, computed from its measurements: they need no baseline.
+
+A figure here is a share from 0 to 1. It is a row of ``RUN_FIGURES``: the entry keeps it
+(``verification.figures``), every reporter shows it, a comparison has it before and after, and a bound such as
+``retries:0.02`` judges it. What it needs of each picture is a field of ``Measurement``, so that it can be
+computed again from a results file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pytest_setups.registry.measurement import Measurement
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A part of a whole that is greater than zero, such as 2 of 39 answers."""
+
+    part: float
+    whole: float
+
+    @property
+    def value(self) -> float:
+        """The share, from 0 to 1."""
+        return self.part / self.whole
+
+
+@dataclass(frozen=True, slots=True)
+class RunFigure:
+    """One figure of a run.
+
+    Attributes:
+        name: as in bounds, entries and tables.
+        unit: what the whole counts, in the plural.
+        meaning: what is true of the part, so that "2 of 39 UNIT MEANING" is a sentence.
+        higher_is_better: whether a bound is the lowest value that is accepted, and not the highest.
+        measure: computes it from the last attempts at each measurement; None where it was not measured.
+        hidden_at_zero: whether reporters leave it out while it is zero.
+    """
+
+    name: str
+    unit: str
+    meaning: str
+    higher_is_better: bool
+    measure: Callable[[Sequence[Measurement]], Share | None]
+    hidden_at_zero: bool = False
+
+    def sentence(self, share: Share) -> str:
+        """The figure in words: ``2 of 39 answers needed another attempt``."""
+        return f"{_count(share.part)} of {_count(share.whole)} {self.unit} {self.meaning}"
+
+
+def measured_figures(measurements: Sequence[Measurement]) -> dict[str, Share]:
+    """Every figure that was measured, by name."""
+    shares = {name: figure.measure(measurements) for name, figure in RUN_FIGURES.items()}
+    return {name: share for name, share in shares.items() if share is not None}
+
+
+def share_of(part: float, whole: float) -> Share | None:
+    """The share, None where the whole is empty."""
+    return Share(part, whole) if whole > 0 else None
+
+
+def _retries(measurements: Sequence[Measurement]) -> Share | None:
+    return share_of(sum(measured.attempt > 1 for measured in measurements), len(measurements))
+
+
+def _count(number: float) -> str:
+    return f"{number:.0f}" if number == round(number) else f"{number:.1f}"
+
+
+RUN_FIGURES: Final[Mapping[str, RunFigure]] = {
+    figure.name: figure
+    for figure in (
+        RunFigure(
+            "retries", "answers", "needed another attempt", higher_is_better=False, measure=_retries,
+            hidden_at_zero=True,
+        ),
+    )
+}  # fmt: skip
+"""By name, in the order in which they are shown."""
