@@ -34,6 +34,8 @@ class Check:
     source: str
 
 
+SCHEMA_CHECK: Final = "schema"
+"""The name of the check that applies only to answers that a JSON schema was sent for."""
 # The built-in prompts ask for 10 to 25.
 MIN_KEYWORDS: Final = 3
 # "A very, very old boat" and "New York, New York" are honest: two or three repetitions occur in prose.
@@ -185,6 +187,17 @@ def _repeated_caption(output: Output) -> str | None:
     return "the description is the caption word for word" if same else None
 
 
+def _schema(output: Output) -> str | None:
+    answer = without_reasoning(output.text)
+    # An answer that is empty or cut at the token limit is reported as what it is.
+    if output.schema is None or not answer or _truncated(output):
+        return None
+    fault = output.schema.violation(answer)
+    if fault is None:
+        return None
+    return f"the server did not enforce the schema that it was sent: {fault}: {one_line(answer, 120)!r}"
+
+
 def _keywords_form(output: Output) -> str | None:
     if output.stage is not Stage.KEYWORDS or not output.text.strip():
         return None
@@ -214,6 +227,7 @@ CHECKS: Final = (
         "models without a chat template continue the prompt",
     ),
     Check("repeated-caption", _repeated_caption, "small models copy the caption that the prompt contains"),
+    Check(SCHEMA_CHECK, _schema, "LocalAI#10339: response_format is ignored, with HTTP 200"),
     Check("keywords", _keywords_form, "karakeep#318: JSON in a fence, which is read; prose is not"),
 )
 

@@ -6,12 +6,18 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.registry.entry import Stage
+from pytest_setups.tagging.keyword_schema import MAX_TERMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_setups.config.settings import Settings
 
+# Fields of vLLM, SGLang and llama.cpp that constrain an answer beside the standard one.
+_FORMAT_FIELDS: Final = (
+    "response_format", "structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar",
+    "json_schema", "grammar", "regex", "ebnf",
+)  # fmt: skip
 _STAGE_FIGURES: Final = tuple(f"{stage.value}." for stage in Stage)
 
 
@@ -20,6 +26,7 @@ def contradictions(settings: Settings) -> Iterator[str]:
     yield from _in_server(settings)
     yield from _in_entry(settings)
     yield from _in_tagger(settings)
+    yield from _in_keywords(settings)
     yield from _in_comparison(settings)
 
 
@@ -50,6 +57,28 @@ def _in_tagger(settings: Settings) -> Iterator[str]:
         yield "--setup-tagger-timeout needs --setup-tagger-command"
     if settings.tagger_command is not None and settings.repeat > 1:
         yield "--setup-repeat: a tagger command tags every picture once; leave one of the two out"
+
+
+def _in_keywords(settings: Settings) -> Iterator[str]:
+    if settings.vocabulary_column is not None and settings.vocabulary is None:
+        yield "--setup-vocabulary-column needs --setup-vocabulary FILE"
+    if not settings.structured:
+        return
+    if settings.tagger_command is not None:
+        yield (
+            "--setup-structured: a tagger command makes its own requests, so that no schema can be added to "
+            "them; leave one of the two out"
+        )
+    twice = next((name for name in _FORMAT_FIELDS if name in settings.extra_body), None)
+    if twice is not None:
+        yield f"--setup-structured sends a schema of its own: leave {twice!r} out of --setup-extra-body"
+    terms = len(settings.vocabulary.terms) if settings.vocabulary else 0
+    if terms > MAX_TERMS:
+        yield (
+            f"--setup-structured: the vocabulary has {terms} terms, and a schema may list {MAX_TERMS}: "
+            "servers become slow with more; give a shorter one, or leave --setup-structured out (the figures "
+            "of the vocabulary do not need it)"
+        )
 
 
 def _in_comparison(settings: Settings) -> Iterator[str]:

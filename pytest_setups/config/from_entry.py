@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from pytest_setups.registry.entry import Entry, PromptSet, TaggerRecord
+    from pytest_setups.registry.entry import Entry, PromptSet, StructuredRecord, TaggerRecord
 
 _SAME_NAMES: Final = ("max_new_tokens", "temperature", "top_p", "seed", "stream", "extra_body", "concurrency")
 
@@ -36,7 +36,7 @@ def settings_of(entry: Entry, given: Collection[str]) -> dict[str, Any]:
     Without the base URL when a server is launched: it follows from the command.
 
     Raises:
-        ValueError: the run of the entry sent a secret, which must be given again.
+        ValueError: the run of the entry sent a secret or a vocabulary, which must be given again.
     """
     tagger = entry.tagger
     if "launch" not in given:
@@ -46,6 +46,9 @@ def settings_of(entry: Entry, given: Collection[str]) -> dict[str, Any]:
         values["repeat"] = entry.performance.repeat
     values["max_edge"] = tagger.image.max_edge if tagger.image else None
     values["prompts"] = _prompts(tagger.prompts)
+    if tagger.structured is not None and "tagger_command" not in given:
+        _need_vocabulary(tagger.structured, given)
+        values["structured"] = True
     if "launch" not in given:
         values["base_url"] = tagger.base_url
     if "model" not in given:
@@ -65,6 +68,15 @@ def _need_secrets(tagger: TaggerRecord, given: Collection[str]) -> None:
         raise ValueError(
             f"the recorded run sent an API key: add --setup-api-key-env {tagger.api_key_env}, "
             "or another variable that holds the key"
+        )
+
+
+def _need_vocabulary(structured: StructuredRecord, given: Collection[str]) -> None:
+    """Refuse to send a schema without the terms that were sent: an entry holds their checksum only."""
+    if structured.vocabulary_sha256 and not {"structured", "vocabulary"} & set(given):
+        raise ValueError(
+            f"the recorded run sent a vocabulary of {structured.vocabulary_terms} terms as a schema: add "
+            "--setup-vocabulary FILE, or leave the schema out with --no-setup-structured"
         )
 
 

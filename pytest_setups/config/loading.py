@@ -13,12 +13,14 @@ from pytest_setups.config.contradictions import contradictions
 from pytest_setups.config.from_entry import load_entry, settings_of
 from pytest_setups.config.options import OPTIONS, Group, Option, Paths, Source, ValueType, default, is_on
 from pytest_setups.config.settings import Settings, SettingsError
+from pytest_setups.config.vocabulary_file import load_vocabulary
 from pytest_setups.redaction import encodable, redact, redact_command
 from pytest_setups.regression.bounds import names_run_figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_setups.checks.vocabulary import Vocabulary
     from pytest_setups.config.options import GivenValue
     from pytest_setups.registry.entry import Entry
 
@@ -41,6 +43,8 @@ def load_settings(given: Mapping[str, GivenValue], root: Path) -> Settings:
     _drop_what_this_run_does_not_use(values, given)
     if "from" in values:
         values |= _values_of_entry(values, given["from"])
+    if "vocabulary" in values:
+        values["vocabulary"] = _vocabulary(values, given["vocabulary"])
     values.setdefault("images", [_default_images(root, values)])
     try:
         settings = Settings.model_validate(values)
@@ -100,6 +104,14 @@ def _values_of_entry(values: dict[str, Any], given: GivenValue) -> dict[str, Any
     try:
         entry = load_entry(values["registry"], values["from"])
         return settings_of(entry, values) | {"origin": entry}
+    except ValueError as error:
+        message = f"{given.place}: {error}"
+        raise SettingsError(message) from None
+
+
+def _vocabulary(values: dict[str, Any], given: GivenValue) -> Vocabulary:
+    try:
+        return load_vocabulary(values["vocabulary"], values.get("vocabulary_column"))
     except ValueError as error:
         message = f"{given.place}: {error}"
         raise SettingsError(message) from None

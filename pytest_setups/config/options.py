@@ -30,6 +30,7 @@ class Group(StrEnum):
 
     CONNECTION = "connection"
     PICTURES = "pictures and prompts"
+    LIBRARY = "photo library"
     MEASUREMENT = "measurement"
     TAGGER = "tagger"
     LAUNCH = "launch"
@@ -155,7 +156,7 @@ class GivenValue:
     source: Source = Source.COMMAND_LINE
 
 
-_C, _P, _M, _R = Group.CONNECTION, Group.PICTURES, Group.MEASUREMENT, Group.RECORD
+_C, _P, _L, _M, _R = Group.CONNECTION, Group.PICTURES, Group.LIBRARY, Group.MEASUREMENT, Group.RECORD
 _INT, _NUM, _SWITCH, _LIST = ValueType.INTEGER, ValueType.NUMBER, ValueType.SWITCH, ValueType.LIST
 
 # fmt: off
@@ -183,7 +184,19 @@ OPTIONS: Final = (
     Option("temperature", _P, "sampling temperature", "X", _NUM, 0.2),
     Option("top-p", _P, "nucleus sampling", "X", _NUM, 0.9),
     Option("seed", _P, "sampling seed", "N", _INT, default_text="none is sent"),
+    Option("structured", _P, "send a JSON schema with the request for keywords, with the terms of the "
+           "vocabulary where there is one; an answer that does not obey it fails", type=_SWITCH,
+           default=False, in_environment=True),
     Option("extra-body", _P, "JSON object merged into every request; null removes a field", "JSON"),
+
+    Option("vocabulary", _L, "terms that keywords should be: a text file with one on each line, or a CSV "
+           "file; adds the figures off_vocabulary, near_vocabulary and used_once", "FILE",
+           in_environment=True, paths=Paths.ALWAYS, needs_run=True),
+    Option("vocabulary-column", _L, "column of a CSV file that holds the terms", "NAME",
+           default_text="the one named keyword, term, name, tag or label", in_environment=True),
+    Option("reference", _L, "metadata: compare with the keywords that people wrote into the pictures and "
+           "their .xmp sidecars; adds the figure keywords_recall", "metadata", in_environment=True,
+           needs_run=True),
 
     Option("stream", _M, "stream answers, which measures the time to first token", type=_SWITCH,
            default=False),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pytest_setups.checks.vocabulary import Vocabulary
 from pytest_setups.config.field_values import (
     BaseUrl,
     Bounds,
@@ -21,6 +22,7 @@ from pytest_setups.config.field_values import (
 from pytest_setups.config.options import default
 from pytest_setups.redaction import command_secrets, environment_secrets, json_secrets
 from pytest_setups.registry.entry import Entry, Stage
+from pytest_setups.tagging.keyword_schema import KeywordSchema
 from pytest_setups.tagging.prompts import load_prompts
 
 # A key itself is easily typed where its variable's name belongs, and no message may show it. Keys are mixed
@@ -55,6 +57,10 @@ class Settings(BaseModel):
     seed: int | None = Field(default("seed"), ge=0)
     max_edge: int = Field(default("max-edge"), ge=16, le=16_384)
     extra_body: ExtraBody = Field(default_factory=dict)
+    structured: bool = default("structured")
+    vocabulary: Vocabulary | None = None
+    vocabulary_column: str | None = None
+    reference: Literal["metadata"] | None = None
     stream: bool = default("stream")
     concurrency: int = Field(default("concurrency"), ge=1, le=256)
     repeat: int = Field(default("repeat"), ge=1, le=1000)
@@ -114,6 +120,11 @@ class Settings(BaseModel):
             "frequency_penalty": 0.0,
             "seed": self.seed,
         }
+
+    @property
+    def keyword_schema(self) -> KeywordSchema | None:
+        """The JSON schema that keywords are asked with, None without one."""
+        return KeywordSchema(self.vocabulary.terms if self.vocabulary else ()) if self.structured else None
 
     @property
     def numbers(self) -> dict[str, str]:

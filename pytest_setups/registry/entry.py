@@ -42,8 +42,10 @@ _PATH: Final = re.compile(rf"{PATH_START}[^\n]*")
 DECIDING_MODEL_FIELDS: Final = {"repo_id", "served_model_name", "format", "quantization"}
 DECIDING_TAGGER_FIELDS: Final = {
     "models", "max_new_tokens", "temperature", "top_p", "seed", "prompts", "image", "stream", "extra_body",
-    "program",
+    "program", "structured",
 }  # fmt: skip
+# Fields that were added later: entries without them keep their fingerprints.
+LATER_TAGGER_FIELDS: Final = ("program", "structured")
 # Where a server listens, logs and keeps its keys changes no answer.
 HOST_FLAGS: Final = frozenset({
     "host", "port", "api-key", "api-key-file", "hf-token", "log-file", "log-level", "uvicorn-log-level",
@@ -88,6 +90,7 @@ ResultsPath = Annotated[
 Name = Annotated[str, Field(max_length=MAX_NAME)]
 Amount = Annotated[float, Field(ge=0, le=MAX_FIGURE)]
 Count = Annotated[int, Field(ge=0, le=MAX_FIGURE)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 FreeText = Annotated[str | None, TextKind.FREE_TEXT]
 ExactText = Annotated[str | None, TextKind.EXACT_TEXT]
@@ -159,6 +162,18 @@ class ImagePreparation(EntryPart):
     quality: int | None = None
 
 
+class StructuredRecord(EntryPart):
+    """The JSON schema that keywords were asked with, in ``response_format`` as it was sent.
+
+    The terms of a vocabulary, which the schema lists in ``enum``, are left out: they are those of the
+    vocabulary with the checksum ``vocabulary_sha256``, None where any string was allowed.
+    """
+
+    response_format: JsonObject
+    vocabulary_sha256: Sha256 | None = None
+    vocabulary_terms: Count | None = None
+
+
 class TaggerRecord(EntryPart):
     """The tagger: its invocation and every sampling parameter that it sent.
 
@@ -181,6 +196,7 @@ class TaggerRecord(EntryPart):
     stream: bool | None = None
     extra_body: OptionalJsonObject = None
     program: CommandText = None
+    structured: StructuredRecord | None = None
 
 
 class ImageRef(EntryPart):
@@ -194,7 +210,7 @@ class Results(EntryPart):
     """The results file: its path relative to the registry, sha256 of its bytes, number of lines."""
 
     file: ResultsPath
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    sha256: Sha256
     lines: Count
 
 
@@ -319,8 +335,9 @@ class Entry(EntryPart):
         tagger = self.tagger.model_dump(mode="json", include=DECIDING_TAGGER_FIELDS)
         if tagger["prompts"]:
             tagger["prompts"].pop("profile")  # a name: the prompts themselves count
-        if tagger["program"] is None:  # keeps the fingerprints of entries that were made before this field
-            del tagger["program"]
+        for name in LATER_TAGGER_FIELDS:
+            if tagger[name] is None:
+                del tagger[name]
         return {
             "model": self.model.model_dump(include=DECIDING_MODEL_FIELDS),
             "server": {

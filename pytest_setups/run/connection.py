@@ -14,7 +14,7 @@ from pytest_setups.api.errors import ServerError
 from pytest_setups.redaction import Redactor, redact_url, url_secrets
 from pytest_setups.registry.entry import Stage
 from pytest_setups.run import launcher, taggers
-from pytest_setups.serving.backends import Identity
+from pytest_setups.serving.backends import Identity, SchemaForm
 from pytest_setups.serving.facts import ServerFacts, gather_facts
 from pytest_setups.serving.processes.batch_program import ProgramResult
 from pytest_setups.serving.processes.server_process import LaunchError
@@ -189,6 +189,8 @@ class Connection:
             prompts=self.settings.prompts,
             parameters=self.settings.parameters | dict(server.parameters) | self.settings.extra_body,
             stream=self.settings.stream,
+            schema=self.settings.keyword_schema,
+            schema_form=server.schema_form,
         )
 
     @cached_property
@@ -338,4 +340,5 @@ def _server_of(document: dict[str, Any]) -> Server:
         models={Stage(stage): name for stage, name in document["models"].items()},
         identity=Identity(**document["identity"]),
         parameters=document["parameters"],
+        schema_form=SchemaForm(document["schema_form"]),
     )

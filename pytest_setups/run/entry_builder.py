@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from pytest_setups.checks.output_checks import CHECKS
+from pytest_setups.checks.output_checks import CHECKS, SCHEMA_CHECK
 from pytest_setups.redaction import encodable
 from pytest_setups.registry.entry import (
     Entry,
@@ -17,6 +17,7 @@ from pytest_setups.registry.entry import (
     PromptSet,
     ServerRecord,
     Stage,
+    StructuredRecord,
     TaggerRecord,
     Verification,
 )
@@ -181,6 +182,19 @@ class EntryBuilder:
             concurrency=settings.concurrency,
             stream=settings.stream,
             extra_body=settings.extra_body or None,
+            structured=self._structured(),
+        )
+
+    def _structured(self) -> StructuredRecord | None:
+        """The schema as it was sent, None without one; a vocabulary by its checksum."""
+        schema, server = self._settings.keyword_schema, self._connection.server
+        if schema is None or server is None:
+            return None
+        vocabulary = self._settings.vocabulary
+        return StructuredRecord(
+            response_format=schema.response_format(server.schema_form, with_terms=False),
+            vocabulary_sha256=vocabulary.sha256 if vocabulary else None,
+            vocabulary_terms=len(vocabulary.terms) if vocabulary else None,
         )
 
     def _other_tagger(self, program: str, collected: Collected | None) -> TaggerRecord:
@@ -217,7 +231,8 @@ class EntryBuilder:
         success = verdict.standing is Standing.SUCCESS
         names = collected.image_names
         tagger_checks = [TAGGER_CHECK] if self._connection.program is not None else []
-        output_checks = [check.name for check in CHECKS]
+        sends_schema = self._settings.structured
+        output_checks = [check.name for check in CHECKS if sends_schema or check.name != SCHEMA_CHECK]
         return Verification(
             date_utc=_now(),
             git_commit=git.commit,

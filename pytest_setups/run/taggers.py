@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_setups.config.settings import SettingsError
 from pytest_setups.tagging.command_tagger import TaggerJob
 from pytest_setups.tagging.python_tagger import wrap_python_tagger
 
@@ -37,7 +38,7 @@ def python_tagger(settings: Settings, server: Server, host: Host) -> PythonTagge
     Its hook is given the settings with the base URL and the models of the server that answered.
 
     Raises:
-        SettingsError: the user's hook raised.
+        SettingsError: the user's hook raised, or a schema is wanted that only the built-in tagger sends.
         TaggerObjectError: what the hook returned is not a tagger.
     """
     models = {f"{stage}_model": name for stage, name in server.models.items()}
@@ -45,4 +46,10 @@ def python_tagger(settings: Settings, server: Server, host: Host) -> PythonTagge
     tagger = host.find_tagger(settings.model_copy(update=known))
     if tagger is None:
         return None
+    if settings.structured:
+        message = (
+            "--setup-structured: the tagger that pytest_setups_tagger returned makes its own requests, so "
+            "that no schema can be added to them; leave one of the two out"
+        )
+        raise SettingsError(message)
     return wrap_python_tagger(tagger, at_once=settings.concurrency, secrets=settings.secrets())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_setups.api.errors import ServerError
@@ -20,6 +20,19 @@ UNKNOWN: Final = "openai"
 MODELS: Final = "models"
 HEADERS: Final = "headers"
 MAX_TEMPLATE: Final = 20_000  # templates with tools have some 10,000 characters
+
+
+class SchemaForm(StrEnum):
+    """How a server wants a JSON schema in ``response_format``; the value is the key that holds it.
+
+    vLLM, SGLang, llama.cpp, Ollama, LM Studio and LMDeploy understand OpenAI's form.
+    """
+
+    OPENAI = "json_schema"
+    JSON_SCHEMA_KEY = "schema"
+    """``{"type": "json", "schema": {}}``; TensorRT-LLM takes all of ``json_schema`` for the schema itself."""
+    JSON_VALUE_KEY = "value"
+    """``{"type": "json", "value": {}}``: TGI."""
 
 
 class PathStep(Enum):
@@ -59,6 +72,7 @@ class Backend:
     confirm: Fact | None = None
     facts: Mapping[str, tuple[Fact, ...]] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    schema_form: SchemaForm = SchemaForm.OPENAI
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +167,7 @@ BACKENDS: Final = (
         "tensorrt-llm",
         owners=("tensorrt_llm",),
         facts={"version": (Fact("/version", ("version",)),)},
+        schema_form=SchemaForm.JSON_SCHEMA_KEY,
     ),
     # Its owner is a placeholder that other servers may use too, hence the second sign.
     Backend(
@@ -179,6 +194,7 @@ BACKENDS: Final = (
             "revision": (Fact("/info", ("model_sha",)),),
             "context_length": (Fact("/info", ("max_total_tokens",)),),
         },
+        schema_form=SchemaForm.JSON_VALUE_KEY,
     ),
     Backend(
         "ollama",

@@ -10,7 +10,7 @@ from pytest_setups.api.client import server_root
 from pytest_setups.api.errors import FaultKind, ServerError
 from pytest_setups.redaction import one_line, printable, redact_url
 from pytest_setups.registry.entry import Stage
-from pytest_setups.serving.backends import Identity, identify
+from pytest_setups.serving.backends import Identity, SchemaForm, identify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,13 +31,14 @@ class Server:
     """A server that answered.
 
     ``models`` are the served model names by stage; ``parameters`` are sampling parameters that every
-    request to this kind of server carries.
+    request to this kind of server carries; ``schema_form`` is how it wants a JSON schema.
     """
 
     base_url: str
     models: Mapping[Stage, str]
     identity: Identity = field(default_factory=Identity)
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    schema_form: SchemaForm = SchemaForm.OPENAI
 
     @property
     def model(self) -> str:
@@ -66,6 +67,7 @@ def query_server(client: Client, requested: Mapping[Stage, str | None]) -> Serve
         models=models,
         identity=identity,
         parameters=backend.parameters if backend else {},
+        schema_form=backend.schema_form if backend else SchemaForm.OPENAI,
     )
 
 

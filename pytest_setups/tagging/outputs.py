@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from pytest_setups.api.reply import Reply
     from pytest_setups.tagging.images import Sample
+    from pytest_setups.tagging.keyword_schema import KeywordSchema
     from pytest_setups.tagging.keywords import Keywords
 
 TAGGER_CHECK: Final = "tagger"
@@ -39,6 +40,7 @@ class Output:
         fault: what the tagger itself reports went wrong.
         image_s: seconds that all stages of the image took, where the tagger makes them together.
         extra: what else the tagger wrote of the image.
+        schema: the JSON schema that the answer was asked with, None without one.
     """
 
     stage: Stage
@@ -50,6 +52,7 @@ class Output:
     fault: str | None = None
     image_s: float | None = None
     extra: Mapping[str, Any] | None = None
+    schema: KeywordSchema | None = None
 
 
 @dataclass(frozen=True, slots=True)

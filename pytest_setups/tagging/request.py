@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
+from pytest_setups.registry.entry import Stage
+from pytest_setups.serving.backends import SchemaForm
 from pytest_setups.tagging.images import MIME, control_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_setups.registry.entry import Stage
     from pytest_setups.tagging.images import PreparedImage
+    from pytest_setups.tagging.keyword_schema import KeywordSchema
     from pytest_setups.tagging.prompts import Prompts
 
 READINESS_TOKENS: Final = 4
@@ -28,12 +30,16 @@ class Request:
         prompts: the prompts of the stages.
         parameters: the fields of the body beside model and messages, such as ``temperature``.
         stream: whether answers are streamed, without which the time to first token is not known.
+        schema: the JSON schema that keywords are asked with, None without one.
+        schema_form: how the server wants it.
     """
 
     models: Mapping[Stage, str]
     prompts: Prompts
     parameters: Mapping[str, Any]
     stream: bool = False
+    schema: KeywordSchema | None = None
+    schema_form: SchemaForm = SchemaForm.OPENAI
 
     def body(self, stage: Stage, prompt: str, image: PreparedImage | None, **changed: object) -> bytes:
         """The encoded body of one request; ``changed`` replaces parameters."""
@@ -41,6 +47,8 @@ class Request:
         streamed = {"stream": True, "stream_options": {"include_usage": True}}
         mode = streamed if self.stream else {"stream": False}
         fields = {"model": self.models[stage], **mode, **self.parameters, **changed}
+        if self.schema is not None and stage is Stage.KEYWORDS:
+            fields["response_format"] = self.schema.response_format(self.schema_form)
         return encode_request(fields, prompt, self.prompts.system, image)
 
 

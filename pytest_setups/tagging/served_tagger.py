@@ -55,4 +55,5 @@ class ServedTagger:
             # The template: what fills its placeholders may be repeated by an honest answer.
             prompt=getattr(prompts, stage.value),
             caption=caption if stage is Stage.DESCRIPTION else "",
+            schema=self._request.schema if stage is Stage.KEYWORDS else None,
         )

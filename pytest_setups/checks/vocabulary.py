@@ -1,0 +1,105 @@
+"""The vocabulary of a photo library: which keywords are its terms, and which are nearly one.
+
+A keyword is on the vocabulary when it is a term character by character (in Unicode's form C): photo managers
+keep ``Boat`` and ``boat`` apart. Of the others, those are near a term that
+
+1. are the same letters and digits but for case, spaces, hyphens and accents: ``T shirt``, ``t-shirt``;
+2. are the same words in another inflection, by their stems: ``boats``, ``boat``;
+3. are spelled nearly the same: one letter inserted, left out, replaced or swapped with its neighbour where
+   the longer of the two has at least seven, two letters from twelve: ``racoon``, ``raccoon``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+# One letter makes another word of a shorter one: horse and house, beach and bench.
+LETTERS_FOR_ONE_EDIT: Final = 7
+LETTERS_FOR_TWO_EDITS: Final = 12
+# Marks of Latin, Greek and Cyrillic letters. Those of other scripts are vowels, and not to be left out.
+_ACCENTS: Final = re.compile("[\u0300-\u036f]")
+_NO_LETTER: Final = re.compile(r"[\W_]+")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The terms that keywords should be taken from.
+
+    Attributes:
+        name: the name of its file.
+        terms: distinct, in the order of the file.
+    """
+
+    name: str
+    terms: tuple[str, ...]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Sha256 (hex) of the terms, sorted, one a line in UTF-8: the same however a file holds them."""
+        return hashlib.sha256("".join(f"{term}\n" for term in sorted(self.terms)).encode()).hexdigest()
+
+    def off(self, keywords: Iterable[str]) -> dict[str, str | None]:
+        """The keywords that are not terms, each with the term that it is near, None where there is none."""
+        return {word: self.nearest(word) for word in keywords if composed(word) not in self._known}
+
+    def nearest(self, keyword: str) -> str | None:
+        """The term that a keyword is near, by the first of the three rules that gives one."""
+        return (
+            self._by_letters.get(_letters(keyword))
+            or self._by_stems.get(_stems(keyword))
+            or self._by_spelling(_letters(keyword))
+        )
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(map(composed, self.terms))
+
+    @cached_property
+    def _by_letters(self) -> Mapping[str, str]:
+        return self._index(_letters)
+
+    @cached_property
+    def _by_stems(self) -> Mapping[str, str]:
+        return self._index(_stems)
+
+    def _index(self, key: Callable[[str], str]) -> Mapping[str, str]:
+        # Reversed: of several terms with one key, the first in the file remains.
+        return {made: term for term in reversed(self.terms) if (made := key(term))}
+
+    def _by_spelling(self, letters: str) -> str | None:
+        if len(letters) < LETTERS_FOR_ONE_EDIT - 1:  # the term may be one letter longer
+            return None
+        close = process.extract(
+            letters, list(self._by_letters), scorer=OSA.distance, score_cutoff=2, limit=None
+        )
+        allowed = [term for term, edits, _ in close if edits <= _edits(max(len(term), len(letters)))]
+        return self._by_letters[allowed[0]] if allowed else None
+
+
+def composed(text: str) -> str:
+    """The text in Unicode's form C: é is one character there, whatever a model or an editor wrote."""
+    return unicodedata.normalize("NFC", text)
+
+
+def _edits(letters: int) -> int:
+    return (letters >= LETTERS_FOR_ONE_EDIT) + (letters >= LETTERS_FOR_TWO_EDITS)
+
+
+def _letters(text: str) -> str:
+    decomposed = _ACCENTS.sub("", unicodedata.normalize("NFKD", text.casefold()))
+    return _NO_LETTER.sub("", unicodedata.normalize("NFC", decomposed))
+
+
+def _stems(text: str) -> str:
+    raise NotImplementedError
