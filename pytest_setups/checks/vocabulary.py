@@ -5,8 +5,8 @@ keep ``Boat`` and ``boat`` apart. Of the others, those are near a term that
 
 1. are the same letters and digits but for case, spaces, hyphens and accents: ``T shirt``, ``t-shirt``;
 2. are the same words in another inflection, by their stems: ``boats``, ``boat``;
-3. are spelled nearly the same: one letter inserted, left out, replaced or swapped with its neighbour where
-   the longer of the two has at least seven, two letters from twelve: ``racoon``, ``raccoon``.
+3. have stems that are spelled nearly the same: one letter inserted, left out, replaced or swapped with its
+   neighbour where the longer of the two has at least seven, two from twelve: ``racoons``, ``raccoon``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Final
 
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
+
+from pytest_setups.checks.word_matching import ENGLISH, MatchableText
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -39,10 +41,12 @@ class Vocabulary:
     Attributes:
         name: the name of its file.
         terms: distinct, in the order of the file.
+        language: ISO 639-1 code of the language whose inflections count.
     """
 
     name: str
     terms: tuple[str, ...]
+    language: str = ENGLISH
 
     @cached_property
     def sha256(self) -> str:
@@ -57,8 +61,8 @@ class Vocabulary:
         """The term that a keyword is near, by the first of the three rules that gives one."""
         return (
             self._by_letters.get(_letters(keyword))
-            or self._by_stems.get(_stems(keyword))
-            or self._by_spelling(_letters(keyword))
+            or self._by_stems.get(self._stems(keyword))
+            or self._by_spelling(self._joined_stems(keyword))
         )
 
     @cached_property
@@ -71,20 +75,30 @@ class Vocabulary:
 
     @cached_property
     def _by_stems(self) -> Mapping[str, str]:
-        return self._index(_stems)
+        return self._index(self._stems)
+
+    @cached_property
+    def _by_joined_stems(self) -> Mapping[str, str]:
+        return self._index(self._joined_stems)
+
+    def _stems(self, text: str) -> str:
+        return " ".join(MatchableText.of(text, self.language).stems)
+
+    def _joined_stems(self, text: str) -> str:
+        # Not whole words: beaches and benches differ in one of seven letters.
+        return self._stems(text).replace(" ", "")
 
     def _index(self, key: Callable[[str], str]) -> Mapping[str, str]:
         # Reversed: of several terms with one key, the first in the file remains.
         return {made: term for term in reversed(self.terms) if (made := key(term))}
 
-    def _by_spelling(self, letters: str) -> str | None:
-        if len(letters) < LETTERS_FOR_ONE_EDIT - 1:  # the term may be one letter longer
+    def _by_spelling(self, stems: str) -> str | None:
+        if len(stems) < LETTERS_FOR_ONE_EDIT - 1:  # the term may be one letter longer
             return None
-        close = process.extract(
-            letters, list(self._by_letters), scorer=OSA.distance, score_cutoff=2, limit=None
-        )
-        allowed = [term for term, edits, _ in close if edits <= _edits(max(len(term), len(letters)))]
-        return self._by_letters[allowed[0]] if allowed else None
+        candidates = list(self._by_joined_stems)
+        close = process.extract(stems, candidates, scorer=OSA.distance, score_cutoff=2, limit=None)
+        allowed = [term for term, edits, _ in close if edits <= _edits(max(len(term), len(stems)))]
+        return self._by_joined_stems[allowed[0]] if allowed else None
 
 
 def composed(text: str) -> str:
@@ -99,7 +113,3 @@ def _edits(letters: int) -> int:
 def _letters(text: str) -> str:
     decomposed = _ACCENTS.sub("", unicodedata.normalize("NFKD", text.casefold()))
     return _NO_LETTER.sub("", unicodedata.normalize("NFC", decomposed))
-
-
-def _stems(text: str) -> str:
-    raise NotImplementedError
