@@ -7,7 +7,6 @@ stage for a group of that stage. Words that must not be said must not be in any 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -15,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pytest_setups.checks.word_matching import ENGLISH, MatchableText, has_words, is_same_word
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
+from pytest_setups.registry.measurement import ExpectationResult
 from pytest_setups.registry.parsing import canonical_json
 from pytest_setups.tagging.outputs import without_reasoning
 
@@ -136,30 +136,15 @@ class Expectation(ExpectedWords):
         }
 
     @property
+    def groups(self) -> int:
+        """How many groups of words must be met."""
+        return sum(len(part.must) for part in (self, *map(self.of, Stage)))
+
+    @property
     def sha256(self) -> str:
         """Sha256 (hex) of what is expected: of two equal ones the share of groups met compares."""
         document = self.model_dump(mode="json", exclude_defaults=True)
         return hashlib.sha256(canonical_json(document).encode()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class ExpectationVerdict:
-    """How the outputs of a picture meet what is expected of it.
-
-    Attributes:
-        groups: how many groups of words must be met.
-        missed: a reason for each group that is not.
-        faults: a reason for each word that is said and must not be, and for too many keywords.
-    """
-
-    groups: int
-    missed: tuple[str, ...]
-    faults: tuple[str, ...]
-
-    @property
-    def met(self) -> int:
-        """How many groups are met."""
-        return self.groups - len(self.missed)
 
 
 Said = dict[Stage, "Sequence[str]"]
@@ -171,22 +156,31 @@ def said_in(outputs: Mapping[Stage, Output | None]) -> Said:
     return {stage: _texts(output) if output else () for stage, output in outputs.items()}
 
 
-def judge_expectation(expectation: Expectation, said: Said) -> ExpectationVerdict:
+def judge_expectation(expectation: Expectation, said: Said) -> ExpectationResult:
     """Judge what was said of a picture."""
     search = _Search(expectation, said)
-    return ExpectationVerdict(
-        groups=len(expectation.must) + sum(len(expectation.of(stage).must) for stage in Stage),
-        missed=tuple(search.missed_groups()),
+    groups, missed = expectation.groups, tuple(search.missed_groups())
+    return ExpectationResult(
+        sha256=expectation.sha256,
+        groups=groups,
+        met=groups - len(missed),
+        missed=missed,
         faults=(*search.forbidden_words(), *_too_many_keywords(expectation, said)),
     )
 
 
 def quote(said: Said) -> str:
-    """What was said of a picture, on one line."""
-    return "; ".join(
+    """What was said of a picture: a line for each stage."""
+    return "\n".join(
         f"{stage}: {one_line(', '.join(texts), MAX_QUOTED)!r}" if any(texts) else f"{stage}: none"
         for stage, texts in said.items()
     )
+
+
+def expectations_sha256(expectations: Mapping[str, Expectation]) -> str:
+    """Sha256 (hex) of what is expected of all pictures of a run, by their names."""
+    document = {name: expectation.sha256 for name, expectation in expectations.items()}
+    return hashlib.sha256(canonical_json(document).encode()).hexdigest()
 
 
 class _Search:

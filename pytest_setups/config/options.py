@@ -177,6 +177,9 @@ OPTIONS: Final = (
 
     Option("images", _P, "sample image or folder of them; may be repeated", "PATH", _LIST, "sample_images",
            in_environment=True, paths=Paths.ALWAYS),
+    Option("expectations", _P, "TOML file of words that the outputs of each image must and must not have; "
+           "none reads no file", "FILE|none", default_text="expectations.toml beside the images",
+           in_environment=True, paths=Paths.EXISTING),
     Option("prompts", _P, "prompt profile: default, concise, archive, or a TOML file", "NAME|FILE",
            default="default", paths=Paths.EXISTING),
     Option("max-edge", _P, "longest edge in pixels that pictures are scaled down to", "PIXELS", _INT, 1024),

@@ -25,6 +25,8 @@ from pytest_setups.registry.entry import Entry, Stage
 from pytest_setups.tagging.keyword_schema import KeywordSchema
 from pytest_setups.tagging.prompts import load_prompts
 
+NO_EXPECTATIONS: Final = "none"
+"""The value of ``expectations`` with which no expectations file is read."""
 # A key itself is easily typed where its variable's name belongs, and no message may show it. Keys are mixed
 # case, or have digits in their first word.
 _VARIABLE_NAME: Final = re.compile(r"[A-Z]+(_[A-Z0-9]+)*")
@@ -50,6 +52,7 @@ class Settings(BaseModel):
     timeout: float = Field(default("timeout"), gt=0, le=86_400)
     wait: float = Field(default("wait"), ge=0, le=86_400)
     images: tuple[Path, ...]
+    expectations: str | None = None
     prompts: PromptProfile = Field(default_factory=lambda: load_prompts(default("prompts")))
     max_new_tokens: int = Field(default("max-new-tokens"), ge=1)
     temperature: float = Field(default("temperature"), ge=0, le=2)
@@ -93,6 +96,11 @@ class Settings(BaseModel):
         if self.launch != "":
             return self.launch
         return self.origin.server.command if self.origin else None
+
+    @property
+    def bounds_coverage(self) -> bool:
+        """Whether a bound judges the share of expected groups of words that are met."""
+        return any("coverage" in bound.names for bound in self.fail_if)
 
     @property
     def recording(self) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from pytest_setups.checks.expectations_file import ExpectationsError, find_expectations
 from pytest_setups.config.loading import load_settings
-from pytest_setups.config.settings import SettingsError
+from pytest_setups.config.settings import NO_EXPECTATIONS, SettingsError
 from pytest_setups.plugin import option_values, progress
 from pytest_setups.plugin.console import host_of
 from pytest_setups.plugin.controller import WORKER_INPUT, Controller, usage_error
@@ -22,11 +25,14 @@ from pytest_setups.serving.local.environment import EnvironmentFileError, load_e
 from pytest_setups.tagging.images import ImageError, find_samples
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_setups.checks.expectations import Expectation
     from pytest_setups.config.settings import Settings
     from pytest_setups.run.host import Host
     from pytest_setups.tagging.images import Sample
 
-_MISTAKES: Final = (SettingsError, ImageError, RegistryError, EnvironmentFileError)
+_MISTAKES: Final = (SettingsError, ImageError, ExpectationsError, RegistryError, EnvironmentFileError)
 
 
 def activate(config: pytest.Config) -> None:
@@ -63,7 +69,15 @@ def _connection(config: pytest.Config) -> Connection:
     if settings.environment is not None:
         load_environment(settings.environment)
     host = host_of(config)
-    return Connection(settings, _samples(settings, host), host)
+    samples = _samples(settings, host)
+    return Connection(settings, samples, _expectations(settings, samples), host)
+
+
+def _expectations(settings: Settings, samples: Sequence[Sample]) -> dict[str, Expectation]:
+    if settings.expectations == NO_EXPECTATIONS:
+        return {}
+    file = settings.expectations
+    return find_expectations(samples, settings.images, Path(os.path.expanduser(file)) if file else None)
 
 
 def _samples(settings: Settings, host: Host) -> list[Sample]:

@@ -19,7 +19,9 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
-STAGE_TEST: Final = re.compile(r"setup::test_(?:caption|keywords|description)\[(?P<image>.*)\]", re.DOTALL)
+STAGE_TEST: Final = re.compile(
+    r"setup::test_(?:caption|keywords|description|expectations)\[(?P<image>.*)\]", re.DOTALL
+)
 # Control sequences that every terminal emulator knows: ECMA-48, and DEC's ESC 7 and ESC 8 (VT100), which
 # save and restore the cursor.
 _BELOW: Final = "\x1bD\x1b[A\x1b7\x1b[B\r"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import pytest
 
 from pytest_setups.api.errors import ServerError
+from pytest_setups.checks.expectations import judge_expectation, quote, said_in
 from pytest_setups.checks.output_checks import check_outcome
 from pytest_setups.plugin.state import SUITE_NODE
 from pytest_setups.plugin.user_hooks import UserChecks
@@ -16,18 +17,29 @@ from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.field_redaction import redact_fields
 from pytest_setups.registry.measurement import FailedCheck, Line, Measurement
-from pytest_setups.run.evidence import ModelsEvidence, TaggerEvidence, VisionEvidence, measurement_of
+from pytest_setups.run.evidence import (
+    ExpectationEvidence,
+    ModelsEvidence,
+    TaggerEvidence,
+    VisionEvidence,
+    measurement_of,
+)
 from pytest_setups.tagging.outputs import Tagging
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_setups.run.connection import Connection
     from pytest_setups.tagging.images import Sample
 
 LineT = TypeVar("LineT", bound=Line)
 EVIDENCE: Final = pytest.StashKey[str]()
-STAGE_TESTS: Final = {f"test_{stage.value}": stage for stage in Stage}
+EXPECTATIONS_TEST: Final = "test_expectations"
+STAGE_TESTS: Final[Mapping[str, Sequence[Stage]]] = {
+    **{f"test_{stage.value}": (stage,) for stage in Stage},
+    EXPECTATIONS_TEST: tuple(Stage),
+}
+"""The stages whose outcomes a test of the suite looks at, by its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +72,30 @@ class SuiteSteps:
         measurement = self._leave(self._measurement(sample, stage))
         if not measurement.passed:
             _fail_for(explain(measurement))
+
+    def judge_expectation(self, sample: Sample) -> None:
+        """Fail unless the outputs of an image say what is expected of it.
+
+        They are those that its stages were measured with: nothing is asked again, also in a rerun.
+        """
+        evidence = self._leave(self._expectation_evidence(sample))
+        _fail_for(evidence.reason)
+
+    def _expectation_evidence(self, sample: Sample) -> ExpectationEvidence:
+        connection = self.connection
+        if connection.fault is not None:
+            return ExpectationEvidence(
+                image=sample.name, sample=sample.nth, passed=False, reason=connection.fault
+            )
+        source = connection.outcomes(lambda: plan(self.item.session.items))
+        said = said_in({stage: source.latest(sample, stage).output for stage in Stage})
+        result = judge_expectation(connection.expectations[sample.name], said)
+        # With a bound on the share of groups met, the bound judges them, and not each image for itself.
+        faults = result.faults if connection.settings.bounds_coverage else (*result.missed, *result.faults)
+        reason = f"{sample.name}: {'; '.join(faults)}\n{quote(said)}" if faults else None
+        return ExpectationEvidence(
+            image=sample.name, sample=sample.nth, passed=not faults, reason=reason, result=result
+        )
 
     def _measurement(self, sample: Sample, stage: Stage) -> Measurement:
         fault = self.connection.fault
@@ -133,7 +169,7 @@ def explain(measurement: Measurement) -> str:
 
 def plan(items: Iterable[pytest.Item]) -> dict[Sample, Sequence[Stage]]:
     """The images of the suite's tests in their order, each with the stages that will be taken."""
-    planned: dict[Sample, list[Stage]] = {}
+    planned: dict[Sample, set[Stage]] = {}
     for item in items:
         if (
             isinstance(item, pytest.Function)
@@ -141,5 +177,5 @@ def plan(items: Iterable[pytest.Item]) -> dict[Sample, Sequence[Stage]]:
             and item.nodeid.startswith(f"{SUITE_NODE}::")
         ):
             sample: Any = item.callspec.params["setup_image"]
-            planned.setdefault(sample, []).append(STAGE_TESTS[item.originalname])
+            planned.setdefault(sample, set()).update(STAGE_TESTS[item.originalname])
     return {sample: sorted(stages, key=list(Stage).index) for sample, stages in planned.items()}

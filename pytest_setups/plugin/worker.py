@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from pytest_setups.config.settings import SettingsError
-from pytest_setups.plugin.state import SUITE_NODE
-from pytest_setups.plugin.steps import EVIDENCE
+from pytest_setups.plugin.state import CONNECTION, SUITE_NODE
+from pytest_setups.plugin.steps import EVIDENCE, EXPECTATIONS_TEST
 from pytest_setups.tagging.python_tagger import TaggerObjectError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable
 
     from pytest_setups.run.connection import Connection
 
@@ -28,6 +28,22 @@ class Suite(pytest.Module):
     def funcnamefilter(self, name: str) -> bool:
         """Whether a function of that name is a test."""
         return name.startswith("test_")
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        """The tests, without those for which this run has nothing to do."""
+        # All images are parametrised first: pytest groups tests by the position of their image among them.
+        return [item for item in super().collect() if not self._is_idle(item)]
+
+    def _is_idle(self, item: pytest.Item | pytest.Collector) -> bool:
+        connection = self.config.stash[CONNECTION]
+        if not isinstance(item, pytest.Function):
+            return False
+        if item.originalname == "test_tagger":
+            return connection.settings.tagger_command is None
+        if item.originalname != EXPECTATIONS_TEST:
+            return False
+        sample: Any = item.callspec.params["setup_image"]
+        return not connection.judges_words_of(sample)
 
 
 class Worker:
@@ -53,11 +69,6 @@ class Worker:
         if module_path != SUITE:
             return None
         return Suite.from_parent(parent, path=module_path, nodeid=SUITE_NODE)
-
-    def pytest_pycollect_makeitem(self, collector: pytest.Collector, name: str) -> list[pytest.Item] | None:
-        """Leave the test of a tagger command out where there is none."""
-        left_out = name == "test_tagger" and collector.nodeid == SUITE_NODE
-        return [] if left_out and self._connection.settings.tagger_command is None else None
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(

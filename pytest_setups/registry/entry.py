@@ -214,6 +214,20 @@ class Results(EntryPart):
     lines: Count
 
 
+class ExpectationsRecord(EntryPart):
+    """What was expected of the images, and how much of it was met.
+
+    ``sha256`` is of what was expected of all of them: of two entries with the same one, the shares of groups
+    met compare. ``images`` is the number of images of which words were expected, ``groups`` the number of
+    groups of words in all samples of them, and ``met`` how many were met.
+    """
+
+    sha256: str
+    images: Count
+    groups: Count
+    met: Count
+
+
 class Verification(EntryPart):
     """What was proved, when, and from which commit.
 
@@ -236,6 +250,7 @@ class Verification(EntryPart):
     from_entry: str | None = None
     baseline: PathText = None
     figures: dict[str, Amount] | None = None
+    expectations: ExpectationsRecord | None = None
 
 
 class StagePerformance(EntryPart):

@@ -45,12 +45,27 @@ class FailedCheck(Line):
     reason: Annotated[str, TextKind.FREE_TEXT]
 
 
+class ExpectationResult(Line):
+    """How the outputs of one sample of an image meet what is expected of it.
+
+    ``sha256`` is of what is expected. ``met`` of the ``groups`` of words are; ``missed`` has a reason for
+    each other one, ``faults`` for each word that must not be said, and for too many keywords.
+    """
+
+    sha256: str
+    groups: Count
+    met: Count
+    missed: Annotated[tuple[str, ...], TextKind.FREE_TEXT] = ()
+    faults: Annotated[tuple[str, ...], TextKind.FREE_TEXT] = ()
+
+
 class Measurement(Line):
     """One (image, stage) outcome; times in seconds, None where there was no answer to time.
 
     ``sample`` counts the outcomes that were asked for, from 1; ``attempt`` those of one sample. Where
     only the whole image was timed, ``image_s`` says so in each of its stages; ``extra`` is what else a
-    tagger command wrote of the image.
+    tagger command wrote of the image. The last attempt at a description carries how all three outputs of
+    its image meet the ``expectations``.
     """
 
     kind: Literal["measurement"] = "measurement"
@@ -71,6 +86,7 @@ class Measurement(Line):
     output_tokens: Count | None = None
     image_s: Seconds | None = None
     extra: Annotated[dict[str, JsonValue] | None, TextKind.JSON] = None
+    expectations: ExpectationResult | None = None
 
 
 def read_measurements(root: Path, results: Results) -> list[Measurement]:

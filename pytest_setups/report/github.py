@@ -88,6 +88,9 @@ def errors(result: RunResult, notices: Sequence[Notice]) -> list[Annotation]:
     for measurement in _failed(result):
         title = one_line(f"{TITLE}: {measurement.stage} of {measurement.image}", 200)
         annotations.append(Annotation(title, one_line(_reasons(measurement), MAX_NOTICE)))
+    for image, reason in _unexpected(result):
+        title = one_line(f"{TITLE}: expectations of {image}", 200)
+        annotations.append(Annotation(title, one_line(reason, MAX_NOTICE)))
     if len(annotations) <= ANNOTATIONS:
         return annotations
     shown = annotations[: ANNOTATIONS - 1]
@@ -124,7 +127,8 @@ def _markdown(result: RunResult, notices: Sequence[Notice]) -> Iterator[str]:
         yield from _table(
             comparison_text.COLUMNS, [[_code(cell) for cell in row] for row in rows], right=True
         )
-    failed = [(m.stage, _code(m.image), _code(_reasons(m))) for m in _failed(result)]
+    failed = [(m.stage.value, _code(m.image), _code(_reasons(m))) for m in _failed(result)]
+    failed += [("expectations", _code(image), _code(reason)) for image, reason in _unexpected(result)]
     if failed:
         yield "\n### Failed\n\n"
         yield from _table(("stage", "image", "why"), failed)
@@ -163,6 +167,12 @@ def _fitting(parts: Iterable[str], room: int) -> bytes:
 
 def _failed(result: RunResult) -> list[Measurement]:
     return [measurement for measurement in result.measurements if not measurement.passed]
+
+
+def _unexpected(result: RunResult) -> list[tuple[str, str]]:
+    """The images whose expectations are not met, each with the reason."""
+    evidence = result.collected.expectations.values()
+    return [(each.image, each.reason or "") for each in evidence if not each.passed]
 
 
 def _reasons(measurement: Measurement) -> str:

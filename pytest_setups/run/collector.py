@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING
 
 from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.measurement import Measurement
-from pytest_setups.run.evidence import ModelsEvidence, TaggerEvidence, VisionEvidence, parse_evidence
+from pytest_setups.run.evidence import (
+    ExpectationEvidence,
+    ModelsEvidence,
+    TaggerEvidence,
+    VisionEvidence,
+    parse_evidence,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from pytest_setups.registry.measurement import ImageSample
 
 MeasurementKey = tuple[str, int, Stage]
 """An image's name, which of its samples, and the stage."""
@@ -27,6 +35,7 @@ class Collected:
         models: whether the server lists the models; None when the test did not run.
         vision: the vision proof; None when the test did not run.
         tagger: how a tagger command ended; None without one.
+        expectations: how each sample of an image meets what is expected of it, sorted.
     """
 
     measurements: Sequence[Measurement]
@@ -34,6 +43,7 @@ class Collected:
     models: ModelsEvidence | None
     vision: VisionEvidence | None
     tagger: TaggerEvidence | None
+    expectations: Mapping[ImageSample, ExpectationEvidence]
 
     @property
     def image_names(self) -> list[str]:
@@ -55,6 +65,7 @@ class Collector:
     _models: ModelsEvidence | None = None
     _vision: VisionEvidence | None = None
     _tagger: TaggerEvidence | None = None
+    _expectations: dict[ImageSample, ExpectationEvidence] = field(default_factory=dict)
 
     def add(self, line: str) -> None:
         """Take what a test's report carried."""
@@ -65,6 +76,8 @@ class Collector:
             self._models = evidence
         elif isinstance(evidence, TaggerEvidence):
             self._tagger = evidence
+        elif isinstance(evidence, ExpectationEvidence):
+            self._expectations[evidence.image, evidence.sample] = evidence
         else:
             self._vision = evidence
 
@@ -73,13 +86,25 @@ class Collector:
         # Workers report in any order; a results file is the same for the same measurements.
         order = list(Stage)
         keys = sorted(self._attempts, key=lambda key: (*key[:2], order.index(key[2])))
+        attempts = {key: self._judged_attempts(key) for key in keys}
         return Collected(
-            measurements=[self._attempts[key][-1].measurement for key in keys],
-            lines=[attempt.line for key in keys for attempt in self._attempts[key]],
+            measurements=[attempts[key][-1].measurement for key in keys],
+            lines=[attempt.line for key in keys for attempt in attempts[key]],
             models=self._models,
             vision=self._vision,
             tagger=self._tagger,
+            expectations=dict(sorted(self._expectations.items())),
         )
+
+    def _judged_attempts(self, key: MeasurementKey) -> list[_Attempt]:
+        """The attempts at a measurement; the last one at a description carries the result of its image."""
+        image, sample, stage = key
+        *earlier, last = self._attempts[key]
+        evidence = self._expectations.get((image, sample))
+        if stage is not Stage.DESCRIPTION or evidence is None or evidence.result is None:
+            return [*earlier, last]
+        measurement = last.measurement.model_copy(update={"expectations": evidence.result})
+        return [*earlier, _Attempt(measurement, measurement.model_dump_json())]
 
     def _add_measurement(self, measurement: Measurement, line: str) -> None:
         attempts = self._attempts[measurement.image, measurement.sample, measurement.stage]

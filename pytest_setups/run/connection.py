@@ -28,6 +28,7 @@ from pytest_setups.tagging.served_tagger import ServedTagger
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from pytest_setups.checks.expectations import Expectation
     from pytest_setups.config.settings import Settings
     from pytest_setups.registry.entry import CommandSource
     from pytest_setups.run.host import Announcer, Host
@@ -69,8 +70,15 @@ class Connection:
     (``to_worker``, ``from_controller``).
     """
 
-    def __init__(self, settings: Settings, samples: Sequence[Sample], host: Host) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        samples: Sequence[Sample],
+        expectations: Mapping[str, Expectation],
+        host: Host,
+    ) -> None:
         self.settings = settings
+        self.expectations = expectations
         self.samples = {sample.name: sample for sample in samples}
         self._host = host
         self._state: ConnectionState = Connecting()
@@ -134,6 +142,10 @@ class Connection:
         """The samples in the order in which they are asked: all images once, then all again."""
         repetitions = range(1, self.settings.repeat + 1)
         return [replace(sample, nth=nth) for nth in repetitions for sample in self.samples.values()]
+
+    def judges_words_of(self, sample: Sample) -> bool:
+        """Whether any words are expected of an image, which its test of expectations judges."""
+        return sample.name in self.expectations and self.expectations[sample.name].judges_words
 
     def file_sha256(self, name: str) -> str | None:
         """Sha256 (hex) of a sample image's file, None where it cannot be read."""

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from pytest_setups.checks.expectations import expectations_sha256
 from pytest_setups.checks.output_checks import CHECKS, SCHEMA_CHECK
 from pytest_setups.redaction import encodable
 from pytest_setups.registry.entry import (
     Entry,
+    ExpectationsRecord,
     ImagePreparation,
     ImageRef,
     ModelRecord,
@@ -24,7 +26,7 @@ from pytest_setups.registry.entry import (
 from pytest_setups.registry.field_redaction import redact_fields
 from pytest_setups.registry.performance import reported_models
 from pytest_setups.regression.run_figures import measured_figures
-from pytest_setups.run.verdict import SAME_WORDS_CHECK, Standing
+from pytest_setups.run.verdict import EXPECTATIONS_CHECK, SAME_WORDS_CHECK, Standing
 from pytest_setups.serving.backends import Identity
 from pytest_setups.serving.local.environment import environment
 from pytest_setups.serving.local.listener import Listener, address
@@ -243,10 +245,30 @@ class EntryBuilder:
             failure_reason=None if success else verdict.reason,
             images=self._images(names),
             vision=collected.vision.model_dump(mode="json", exclude={"kind"}) if collected.vision else None,
-            checks=["models", "vision", *tagger_checks, *output_checks, SAME_WORDS_CHECK, *self._user_checks],
+            checks=[
+                "models",
+                "vision",
+                *tagger_checks,
+                *output_checks,
+                *([EXPECTATIONS_CHECK] if collected.expectations else []),
+                SAME_WORDS_CHECK,
+                *self._user_checks,
+            ],
+            expectations=self._expectations(collected),
             from_entry=self._settings.from_entry,
             baseline=baseline,
             figures=_figures(collected.measurements),
+        )
+
+    def _expectations(self, collected: Collected) -> ExpectationsRecord | None:
+        results = [evidence.result for evidence in collected.expectations.values() if evidence.result]
+        if not results:
+            return None
+        return ExpectationsRecord(
+            sha256=expectations_sha256(self._connection.expectations),
+            images=len({image for image, _ in collected.expectations}),
+            groups=sum(result.groups for result in results),
+            met=sum(result.met for result in results),
         )
 
     def _images(self, names: Sequence[str]) -> list[ImageRef]:

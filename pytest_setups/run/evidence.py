@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 from pydantic import Field, TypeAdapter
 
 from pytest_setups.registry.field_redaction import TextKind
-from pytest_setups.registry.measurement import FailedCheck, Line, Measurement
+from pytest_setups.registry.measurement import ExpectationResult, FailedCheck, Line, Measurement
 
 if TYPE_CHECKING:
     from pytest_setups.proofs.vision import VisionProof
@@ -51,7 +51,18 @@ class VisionEvidence(Line):
         )
 
 
-Evidence = Measurement | ModelsEvidence | VisionEvidence | TaggerEvidence
+class ExpectationEvidence(Line):
+    """How one sample of an image meets what is expected of it; no result where nothing could be asked."""
+
+    kind: Literal["expectations"] = "expectations"
+    image: str
+    sample: int
+    passed: bool
+    reason: Annotated[str | None, TextKind.FREE_TEXT] = None
+    result: ExpectationResult | None = None
+
+
+Evidence = Measurement | ModelsEvidence | VisionEvidence | TaggerEvidence | ExpectationEvidence
 _EVIDENCE: Final[TypeAdapter[Evidence]] = TypeAdapter(Annotated[Evidence, Field(discriminator="kind")])
 
 

@@ -162,6 +162,11 @@ class ResultBuilder:
             measurements=[
                 (sample.name, sample.nth, stage) for sample in connection.samples_in_order for stage in Stage
             ],
+            expectations=[
+                (sample.name, sample.nth)
+                for sample in connection.samples_in_order
+                if connection.judges_words_of(sample)
+            ],
             file_sha256=connection.file_sha256,
             has_tagger=connection.settings.tagger_command is not None,
             has_server=connection.server is not None,

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
     from pytest_setups.registry.measurement import ImageSample, Measurement
     from pytest_setups.run.collector import Collected, MeasurementKey
+    from pytest_setups.run.evidence import ExpectationEvidence
 
 SAME_WORDS_CHECK: Final = "same-words"
+EXPECTATIONS_CHECK: Final = "expectations"
 MAX_PAIRS_SHOWN: Final = 3
 
 
@@ -49,11 +51,13 @@ class Expected:
     Attributes:
         measurements: every image, sample and stage.
         file_sha256: sha256 (hex) of an image's file by the image's name, None where it cannot be read.
+        expectations: every image and sample of which something is expected.
         has_tagger: whether a tagger command is verified.
         has_server: whether a server answered.
     """
 
     measurements: Sequence[MeasurementKey]
+    expectations: Sequence[ImageSample]
     file_sha256: Callable[[str], str | None]
     has_tagger: bool
     has_server: bool
@@ -81,6 +85,9 @@ def _missing(collected: Collected, expected: Expected) -> Iterator[str]:
         by_stage = ", ".join(f"{count} {stage}" for stage, count in counts.items())
         total = len(expected.measurements)
         yield f"{len(absent)} of {total} measurements are missing ({by_stage})"
+    unjudged = [key for key in expected.expectations if key not in collected.expectations]
+    if unjudged:
+        yield f"test_expectations did not run for {len(unjudged)} of {len(expected.expectations)} images"
 
 
 def _failures(collected: Collected, expected: Expected) -> Iterator[str]:
@@ -95,6 +102,7 @@ def _failures(collected: Collected, expected: Expected) -> Iterator[str]:
         reason = "; ".join(tagger.reason.splitlines())
         yield f"tagger: {one_line(reason, 1000)}"
     yield from _unpopulated(collected.measurements)
+    yield from _unexpected(list(collected.expectations.values()))
     yield from _same_words(collected.measurements, expected.file_sha256)
 
 
@@ -104,6 +112,14 @@ def _unpopulated(measurements: Sequence[Measurement]) -> Iterator[str]:
         first, failure = failed[0], failed[0].failures[0]
         example = f"{first.stage} of {first.image}: {failure.check}: {failure.reason}"
         yield f"{len(failed)} of {len(measurements)} answers are not populated; {example}"
+
+
+def _unexpected(expectations: Sequence[ExpectationEvidence]) -> Iterator[str]:
+    failed = [evidence for evidence in expectations if not evidence.passed]
+    if failed:
+        first = (failed[0].reason or "").split("\n")[0]
+        count = f"{len(failed)} of {len(expectations)} are not met"
+        yield f"{EXPECTATIONS_CHECK}: {count}; {one_line(first, 500)}"
 
 
 def _same_words(

@@ -1,6 +1,7 @@
 """The suite: the server lists the model, the model sees, and every image gets its three outputs.
 
-``test_tagger`` is collected only where a tagger command is verified.
+``test_tagger`` is collected only where a tagger command is verified, and ``test_expectations`` only for
+images of which any words are expected.
 """
 
 from __future__ import annotations
@@ -36,3 +37,7 @@ def test_keywords(_steps: SuiteSteps, setup_image: Sample) -> None:
 
 def test_description(_steps: SuiteSteps, setup_image: Sample) -> None:
     _steps.measure(setup_image, Stage.DESCRIPTION)
+
+
+def test_expectations(_steps: SuiteSteps, setup_image: Sample) -> None:
+    _steps.judge_expectation(setup_image)

@@ -27,6 +27,9 @@ class OutcomeSource(Protocol):
     def take(self, sample: Sample, stage: Stage) -> Outcome:
         """The outcome; one that is taken a second time, as a rerun does, is made anew."""
 
+    def latest(self, sample: Sample, stage: Stage) -> Outcome:
+        """The outcome that was made last, which is made now where there is none."""
+
     def close(self) -> None:
         """Make no more outcomes."""
 
@@ -40,9 +43,16 @@ class SequentialOutcomes:
 
     def take(self, sample: Sample, stage: Stage) -> Outcome:
         """The outcome, made now."""
+        return self._outcomes_of(sample).take(stage)
+
+    def latest(self, sample: Sample, stage: Stage) -> Outcome:
+        """The outcome that was made last."""
+        return self._outcomes_of(sample).get(stage)
+
+    def _outcomes_of(self, sample: Sample) -> ImageOutcomes:
         if self._current is None or self._current[0] != sample:
             self._current = sample, ImageOutcomes(self._tagger, sample)
-        return self._current[1].renew(stage)
+        return self._current[1]
 
     def close(self) -> None:
         """Nothing to do: no request is open between two tests."""
@@ -81,15 +91,12 @@ class PrefetchedOutcomes:
 
     def take(self, sample: Sample, stage: Stage) -> Outcome:
         """The prefetched outcome; a new one where it was taken before or is not in the plan."""
-        if sample in self._position:
-            self._advance_to(sample)
         # A rerun, and the fixture `tagging` of a user's own test, take an outcome a second time.
-        future = self._futures.pop((sample, stage), None)
-        if future is not None:
-            return future.result()
-        if sample not in self._images:
-            self._images[sample] = ImageOutcomes(self._tagger, sample)
-        return self._images[sample].renew(stage)
+        return self._outcomes_of(sample, stage).take(stage)
+
+    def latest(self, sample: Sample, stage: Stage) -> Outcome:
+        """The outcome that was made last."""
+        return self._outcomes_of(sample, stage).get(stage)
 
     def close(self) -> None:
         """Drop the images that are not begun, and end the requests of the others."""
@@ -99,6 +106,17 @@ class PrefetchedOutcomes:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._abort()
         self._pool.shutdown()
+
+    def _outcomes_of(self, sample: Sample, stage: Stage) -> ImageOutcomes:
+        """The outcomes of an image; that of this stage is made if it is in the plan."""
+        if sample in self._position:
+            self._advance_to(sample)
+        future = self._futures.pop((sample, stage), None)
+        if future is not None:
+            future.result()
+        if sample not in self._images:
+            self._images[sample] = ImageOutcomes(self._tagger, sample)
+        return self._images[sample]
 
     def _advance_to(self, sample: Sample) -> None:
         """Forget the images before this one, and submit images until ``at_once`` are under way."""

@@ -40,15 +40,24 @@ class ImageOutcomes:
         self._tagger = tagger
         self._sample = sample
         self._outcomes: dict[Stage, Outcome] = {}
+        self._untaken: set[Stage] = set()
 
     def get(self, stage: Stage) -> Outcome:
         """The outcome of a stage, made now unless it was made before."""
-        return self._outcomes.get(stage) or self.renew(stage)
+        if stage not in self._outcomes:
+            self._outcomes[stage] = self._make(stage)
+            self._untaken.add(stage)
+        return self._outcomes[stage]
 
-    def renew(self, stage: Stage) -> Outcome:
-        """The outcome of a stage, made now; for a description, caption and keywords are made if missing."""
-        self._outcomes[stage] = outcome = self._make(stage)
-        return outcome
+    def take(self, stage: Stage) -> Outcome:
+        """The outcome of a stage, made now unless it was made before and never taken.
+
+        For a description, caption and keywords are made if missing.
+        """
+        if stage not in self._untaken:
+            self._outcomes[stage] = self._make(stage)
+        self._untaken.discard(stage)
+        return self._outcomes[stage]
 
     def _make(self, stage: Stage) -> Outcome:
         if stage is not Stage.DESCRIPTION or not self._tagger.chained:
