@@ -24,12 +24,14 @@ class FigureLevel:
         before: the baseline's, None without a baseline or where it was not measured.
         after: the run's own, None where it was not measured.
         judged: the bounds on it.
+        incomparable: why it does not compare with the baseline's, which was measured.
     """
 
     name: str
     before: Share | None
     after: Share | None
     judged: Sequence[JudgedBound] = ()
+    incomparable: str | None = None
 
     @property
     def finding(self) -> Finding | None:
@@ -70,11 +72,13 @@ def judge_levels(
         before: the last attempts of the baseline.
     """
     old, new = measured_figures(before), measured_figures(after)
-    levels = [
-        FigureLevel(name, old.get(name), share, _judged(name, share, bounds))
-        for name in RUN_FIGURES
-        for share in [new.get(name)]
-    ]
+    levels = []
+    for name, figure in RUN_FIGURES.items():
+        share, earlier = new.get(name), old.get(name)
+        compares = share is None or earlier is None or figure.compares(before, after)
+        incomparable = None if compares else f"other {figure.basis_name}"
+        judged = _judged(name, share, bounds)
+        levels.append(FigureLevel(name, earlier if compares else None, share, judged, incomparable))
     return [level for level in levels if _is_shown(level)]
 
 

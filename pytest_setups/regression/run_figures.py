@@ -41,6 +41,8 @@ class RunFigure:
         higher_is_better: whether a bound is the lowest value that is accepted, and not the highest.
         measure: computes it from the last attempts at each measurement; None where it was not measured.
         hidden_at_zero: whether reporters leave it out while it is zero.
+        basis: what two runs must have in common for their figures to compare; None where nothing is needed.
+        basis_name: the basis in words, in the plural.
     """
 
     name: str
@@ -49,6 +51,12 @@ class RunFigure:
     higher_is_better: bool
     measure: Callable[[Sequence[Measurement]], Share | None]
     hidden_at_zero: bool = False
+    basis: Callable[[Sequence[Measurement]], object] | None = None
+    basis_name: str = ""
+
+    def compares(self, before: Sequence[Measurement], after: Sequence[Measurement]) -> bool:
+        """Whether the figures of two runs have the same basis."""
+        return self.basis is None or self.basis(before) == self.basis(after)
 
     def sentence(self, share: Share) -> str:
         """The figure in words: ``2 of 39 answers needed another attempt``."""
@@ -70,6 +78,18 @@ def _retries(measurements: Sequence[Measurement]) -> Share | None:
     return share_of(sum(measured.attempt > 1 for measured in measurements), len(measurements))
 
 
+def _coverage(measurements: Sequence[Measurement]) -> Share | None:
+    results = [measured.expectations for measured in measurements if measured.expectations]
+    return share_of(sum(result.met for result in results), sum(result.groups for result in results))
+
+
+def _expectations(measurements: Sequence[Measurement]) -> set[tuple[str, str]]:
+    """What was expected of each image."""
+    return {
+        (measured.image, measured.expectations.sha256) for measured in measurements if measured.expectations
+    }
+
+
 def _count(number: float) -> str:
     return f"{number:.0f}" if number == round(number) else f"{number:.1f}"
 
@@ -80,6 +100,10 @@ RUN_FIGURES: Final[Mapping[str, RunFigure]] = {
         RunFigure(
             "retries", "answers", "needed another attempt", higher_is_better=False, measure=_retries,
             hidden_at_zero=True,
+        ),
+        RunFigure(
+            "coverage", "groups of expected words", "are met", higher_is_better=True, measure=_coverage,
+            basis=_expectations, basis_name="expectations",
         ),
     )
 }  # fmt: skip

@@ -119,6 +119,7 @@ def figure(value: float | None) -> str:
 def _level_row(level: FigureLevel) -> list[str]:
     before, after = (None if share is None else share.value for share in (level.before, level.after))
     change = "" if before is None or after is None else f"{after - before:+.3f}"
+    change = level.incomparable or change
     bounds = ", ".join(judged.bound.partition(":")[2] for judged in level.judged)
     return [level.name, figure(before), figure(after), change, "", bounds, level.finding or ""]
 

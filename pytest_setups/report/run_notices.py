@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pytest_setups.redaction import one_line
 from pytest_setups.report import comparison_text
-from pytest_setups.report.reporter import Level, Notice
+from pytest_setups.report.reporter import MAX_NOTICE, Level, Notice
 from pytest_setups.run.verdict import Standing
 
 if TYPE_CHECKING:
@@ -16,11 +16,27 @@ if TYPE_CHECKING:
     from pytest_setups.config.settings import Settings
     from pytest_setups.run.result import RunResult
 
+MAX_IMAGES_SHOWN: Final = 3
+
 
 def run_notices(result: RunResult, settings: Settings) -> Iterator[Notice]:
     """The notices, in the order in which they are shown."""
     yield from _comparison_notices(result)
+    yield from _missed_groups(result)
     yield from _verdict_notices(result, settings)
+
+
+def _missed_groups(result: RunResult) -> Iterator[Notice]:
+    """The groups of which no word was said where a bound judges their share, and so no test failed."""
+    missing = [
+        f"{evidence.image}: {'; '.join(evidence.result.missed)}"
+        for evidence in result.collected.expectations.values()
+        if evidence.result and evidence.result.missed and evidence.passed
+    ]
+    for line in missing[:MAX_IMAGES_SHOWN]:
+        yield Notice(one_line(f"not said: {line}", MAX_NOTICE))
+    if len(missing) > MAX_IMAGES_SHOWN:
+        yield Notice(f"not said: and in {len(missing) - MAX_IMAGES_SHOWN} more")
 
 
 def _comparison_notices(result: RunResult) -> Iterator[Notice]:
