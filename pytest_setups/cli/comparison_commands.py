@@ -81,9 +81,11 @@ def compare(
 
 
 def _print_compared(compared: "Comparison", after: "Baseline") -> None:
-    from pytest_setups.report import comparison_text
+    from pytest_setups.report import comparison_text, picture_text
 
     print_text(tables.compared_table(comparison_text.COLUMNS, comparison_text.rows(compared)))
+    for parts in picture_text.worst_pictures(compared):
+        print_text(tables.difference_line(parts))
     for line in (*comparison_text.unproved(compared), *comparison_text.breaches(compared)):
         print_text(line)
     verification = after.entry.verification

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from pytest_setups.redaction import one_line, redact
+from pytest_setups.redaction import one_line, printable, redact
 from pytest_setups.registry.documents import fields
 from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.field_redaction import public_document
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from pytest_setups.registry.entry import Entry
     from pytest_setups.registry.entry_import import ImportedFile
     from pytest_setups.registry.validation import RegistryFault
+    from pytest_setups.report.picture_text import LinePart
 
 _COLORS: Final = {
     "success": "green", "failed": "red", "imported": "green", "refused": "red", "present": "yellow",
     "ok": "green", "breach": "red", "not proved": "yellow", "not comparable": "red", "noise unknown": "red",
+    "not measured": "red", "removed": "red", "added": "green",
 }  # fmt: skip
 
 
@@ -117,6 +119,11 @@ def compared_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Tab
     for first, *rest, verdict in rows:
         table.add_row(cell(first), *map(_number, rest), cell(verdict))
     return table
+
+
+def difference_line(parts: Iterable[LinePart]) -> Text:
+    """A line of a difference by word; colours only add to its marks."""
+    return Text().join(Text(printable(part.text), style=_COLORS.get(part.change, "")) for part in parts)
 
 
 def fault_lines(faults: Iterable[RegistryFault]) -> Text:

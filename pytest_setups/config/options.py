@@ -247,8 +247,9 @@ OPTIONS: Final = (
     Option("baseline-allow", Group.COMPARE, "a difference from the baseline that is allowed, as the message "
            "names it, such as server.flags.max-model-len or environment; may be repeated", "NAME", _LIST),
     Option("fail-if", Group.COMPARE, "how much worse than the baseline fails the run; may be repeated: "
-           "p50:20%, caption.p95:0.5s, tokens_per_s:-15%, keywords_overlap:0.6; figures of one run need no "
-           "baseline: retries:2%", "FIGURE:LIMIT", _LIST,
+           "p50:20%, caption.p95:0.5s, tokens_per_s:-15%, keywords_overlap:0.6, for each picture "
+           "keywords_overlap.each:0.3; figures of one run need no baseline: retries:2%",
+           "FIGURE:LIMIT", _LIST,
            needs_run=True),
 
     Option("report", Group.REPORT, "write the run, also a failed one, as one self-contained HTML file",

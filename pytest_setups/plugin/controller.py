@@ -143,7 +143,7 @@ class Controller:
             return
         terminalreporter.ensure_newline()  # section does not end the line of dots, write_line would
         terminalreporter.section("setup", sep="=")
-        terminal.TerminalSummary(terminalreporter.write_line).report(self._result, self._notices)
+        terminal.TerminalSummary(terminalreporter.write).report(self._result, self._notices)
 
     def pytest_unconfigure(self) -> None:
         """Print annotations where GitHub sees them: each on a line of its own, after the terminal's last."""

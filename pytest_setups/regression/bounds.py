@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pytest_setups.regression.figures import FIGURES, Figure, Worsening
+from pytest_setups.regression.figures import FIGURES, PER_PICTURE, SIMILARITIES, Figure, Worsening
 from pytest_setups.regression.run_figures import RUN_FIGURES
 
 if TYPE_CHECKING:
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 _SPEC: Final = re.compile(r"(?P<name>[a-z0-9_.]+)\s*:\s*(?P<limits>.+)")
 _LIMIT: Final = re.compile(r"(?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*(?P<unit>%|ms|s)?")
-EXAMPLES: Final = "p50:20%, caption.p95:0.5s, tokens_per_s:-15%, keywords_overlap:0.6"
+EXAMPLES: Final = (
+    "p50:20%, caption.p95:0.5s, tokens_per_s:-15%, keywords_overlap:0.6, keywords_overlap.each:0.3"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,11 @@ class Bound:
         """Whether it compares two runs; the figures of one run are judged by themselves."""
         return not all(name in RUN_FIGURES for name in self.names)
 
+    @property
+    def per_picture(self) -> bool:
+        """Whether it holds for each picture by itself, and not for the mean of all."""
+        return all(name in PER_PICTURE for name in self.names)
+
     def limit(self, before: float) -> float:
         """The figure that is still allowed, given the baseline's."""
         if self.level is not None:
@@ -76,15 +83,16 @@ def parse_bound(text: str) -> Bound:
     if match is None:
         message = f"{text!r} is not a bound: type FIGURE:LIMIT, such as {EXAMPLES}"
         raise ValueError(message)
-    if match["name"] in RUN_FIGURES:
-        return _run_bound(text.strip(), match["name"], match["limits"])
+    if match["name"] in {*RUN_FIGURES, *SIMILARITIES, *PER_PICTURE}:
+        return _level_bound(text.strip(), match["name"], match["limits"])
     # "p50" stands for caption.p50, keywords.p50, description.p50 and image.p50.
     figures = {name: figure for name, figure in FIGURES.items() if match["name"] in {name, figure.short}}
     if not figures:
         known = ", ".join(dict.fromkeys([*(figure.short for figure in FIGURES.values()), *RUN_FIGURES]))
         message = (
             f"{text!r}: unknown figure {match['name']!r}; the figures are {known}; "
-            "of one stage as in caption.p50, of whole images image.mean, image.p50 and image.p95"
+            "of one stage as in caption.p50, of whole images image.mean, image.p50 and image.p95, "
+            f"of each picture {', '.join(PER_PICTURE)}"
         )
         raise ValueError(message)
     figure = next(iter(figures.values()))
@@ -99,8 +107,6 @@ def _bound(text: str, names: tuple[str, ...], figure: Figure, limits: str) -> Bo
     if len(shares) > 1 or len(amounts) > 1:
         message = f"{text!r}: type at most one relative limit (20%) and one absolute limit, after a comma"
         raise ValueError(message)
-    if figure.worsening is Worsening.BELOW_LEVEL:
-        return _level_bound(text, names, [*shares, *amounts])
     rising = _is_rising(text, figure, [*shares, *amounts])
     relative, absolute = (abs(limit[0]) if limit else 0.0 for limit in (shares, amounts))
     if not rising and relative >= 1:  # such a bound could never be broken
@@ -109,19 +115,25 @@ def _bound(text: str, names: tuple[str, ...], figure: Figure, limits: str) -> Bo
     return Bound(text, names, rising, relative, absolute)
 
 
-def _run_bound(text: str, name: str, limits: str) -> Bound:
-    higher_is_better = RUN_FIGURES[name].higher_is_better
+def _level_bound(text: str, name: str, limits: str) -> Bound:
+    """The bound on a figure whose lowest value that is accepted is given, or the highest one."""
+    run_figure = RUN_FIGURES.get(name)
+    rising = run_figure is not None and not run_figure.higher_is_better
+    level = _level(limits)
+    if level is None:
+        side = "highest" if rising else "lowest"
+        message = f"{text!r}: type the {side} value that is acceptable, from 0 to 1, such as {name}:0.6"
+        raise ValueError(message)
+    return Bound(text, (name,), rising=rising, level=level)
+
+
+def _level(limits: str) -> float | None:
+    """A level from 0 to 1, typed as a share or in percent; None for anything else."""
     match = _LIMIT.fullmatch(limits.strip())
-    level = None
-    if match is not None and match["unit"] in {None, "%"}:
-        level = float(match["number"]) / (100 if match["unit"] else 1)
-    if level is None or not 0 <= level <= 1:
-        raise ValueError(_wrong_level(text, name, "lowest" if higher_is_better else "highest"))
-    return Bound(text, (name,), rising=not higher_is_better, level=level)
-
-
-def _wrong_level(text: str, name: str, side: str) -> str:
-    return f"{text!r}: type the {side} value that is acceptable, from 0 to 1, such as {name}:0.6"
+    if match is None or match["unit"] in {"s", "ms"}:
+        return None
+    level = float(match["number"]) / (100 if match["unit"] else 1)
+    return level if 0 <= level <= 1 else None
 
 
 def _limits(text: str, figure: Figure, limits: str) -> Iterator[tuple[float, str]]:
@@ -136,18 +148,10 @@ def _limits(text: str, figure: Figure, limits: str) -> Iterator[tuple[float, str
             yield number / 100, "%"
         # A number without a unit is ambiguous for times: 0.5 might mean seconds or a share.
         elif (unit in {"s", "ms"}) != (figure.unit == "s"):
-            message = (
-                f"{text!r}: {figure.short} is in {figure.unit or 'shares from 0 to 1'}; type {figure.example}"
-            )
+            message = f"{text!r}: {figure.short} is in {figure.unit}; type {figure.example}"
             raise ValueError(message)
         else:
             yield number / 1000 if unit == "ms" else number, ""
-
-
-def _level_bound(text: str, names: tuple[str, ...], levels: list[float]) -> Bound:
-    if len(levels) != 1 or not 0 <= levels[0] <= 1:
-        raise ValueError(_wrong_level(text, names[0], "lowest"))
-    return Bound(text, names, rising=False, level=levels[0])
 
 
 def _is_rising(text: str, figure: Figure, limits: list[float]) -> bool:

@@ -8,17 +8,19 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.registry.entry import Stage
-from pytest_setups.regression.figures import FIGURES, Worsening
+from pytest_setups.regression.figures import FIGURES, PER_PICTURE, Worsening
 from pytest_setups.regression.findings import FATAL, Finding, JudgedBound, most_serious
+from pytest_setups.regression.pictures import pair_pictures
 from pytest_setups.regression.statistics import estimate_uncertainty
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pytest_setups.registry.measurement import ImageSample, Measurement
     from pytest_setups.regression.bounds import Bound
     from pytest_setups.regression.figures import Figure, Pair, Pairs
     from pytest_setups.regression.levels import FigureLevel
+    from pytest_setups.regression.pictures import AnswerChange, PictureChange, PicturePairs
 
 LARGEST_MARGIN: Final = 10.0
 """Of a logarithm: a margin beyond a factor of 22,000 says nothing, so the range is left out."""
@@ -63,11 +65,22 @@ class PopulatedCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokenPicture:
+    """A picture that breaks a bound on each picture: the bound as typed, and the answers."""
+
+    bound: str
+    image: str
+    answer: AnswerChange
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Two sets of measurements side by side; ``images`` and ``samples`` count what both have.
 
     ``untimed`` is the reason why times do not compare, empty where they do. ``unmeasured`` are the bounds,
-    as typed, whose figure was not measured on both sides. ``levels`` are the figures of each run by itself.
+    as typed, whose figure was not measured on both sides. ``pictures`` are those whose answers changed, the
+    least similar first, and ``broken_pictures`` those that break a bound, the worst of each bound first.
+    ``levels`` are the figures of each run by itself.
     """
 
     images: int
@@ -76,6 +89,8 @@ class Comparison:
     rows: Sequence[FigureComparison] = ()
     unmeasured: Sequence[str] = ()
     untimed: str = ""
+    pictures: Sequence[PictureChange] = ()
+    broken_pictures: Sequence[BrokenPicture] = ()
     levels: Sequence[FigureLevel] = ()
 
     @property
@@ -111,13 +126,17 @@ def compare(
         for side in (before, after)
     )
     pairs = {name: figure.pairs(before, after) for name, figure in FIGURES.items()}
+    pictures = pair_pictures(before, after)
+    by_picture = [bound for bound in bounds if bound.per_picture]
     return Comparison(
         images=len({image for image, _ in common}),
         samples=len({sample for _, sample in common}),
         populated=[_populated(stage, before, after) for stage in Stage],
-        rows=_rows(pairs, bounds, timed=not untimed),
-        unmeasured=_unmeasured(before, pairs, bounds),
+        rows=[*_rows(pairs, bounds, timed=not untimed), *_picture_rows(pictures, by_picture)],
+        unmeasured=[*_unmeasured(before, pairs, bounds), *_unpaired(pictures, by_picture)],
         untimed=untimed,
+        pictures=pictures.changes(),
+        broken_pictures=list(_broken_pictures(pictures, by_picture)),
     )
 
 
@@ -203,7 +222,7 @@ def _unmeasured(
     before: Sequence[Measurement], pairs: Mapping[str, Pairs], bounds: Sequence[Bound]
 ) -> list[str]:
     """The bounds of which a figure was measured on one side only, or on neither."""
-    bounds = [bound for bound in bounds if bound.needs_baseline]
+    bounds = [bound for bound in bounds if FIGURES.keys() >= set(bound.names)]
     names = {name for bound in bounds for name in bound.names}
     # Paired with itself, the baseline shows how many pairs there could be.
     lost = {name for name in names if len(FIGURES[name].pairs(before, before)) > len(pairs[name])}
@@ -212,6 +231,28 @@ def _unmeasured(
         for bound in bounds
         if lost.intersection(bound.names) or not any(pairs[name] for name in bound.names)
     ]
+
+
+def _picture_rows(pictures: PicturePairs, bounds: Sequence[Bound]) -> Iterator[FigureComparison]:
+    """A row for each bound on each picture: the figure is that of the least similar picture."""
+    for bound in bounds:
+        (name,) = bound.names
+        similarities = pictures.similarities(PER_PICTURE[name])
+        if similarities:
+            lowest = min(similarities.values())
+            finding = Finding.BREACH if lowest < bound.limit(lowest) else Finding.OK
+            judged = [JudgedBound(bound.text, finding, floor=True)]
+            yield FigureComparison(name, "", None, lowest, judged=judged)
+
+
+def _broken_pictures(pictures: PicturePairs, bounds: Sequence[Bound]) -> Iterator[BrokenPicture]:
+    for bound in bounds:
+        below = pictures.below(PER_PICTURE[bound.names[0]], bound.limit(1.0))
+        yield from (BrokenPicture(bound.text, image, answer) for image, answer in below)
+
+
+def _unpaired(pictures: PicturePairs, bounds: Sequence[Bound]) -> list[str]:
+    return [bound.text for bound in bounds if not pictures.similarities(PER_PICTURE[bound.names[0]])]
 
 
 def _populated(stage: str, before: Sequence[Measurement], after: Sequence[Measurement]) -> PopulatedCounts:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.performance import image_seconds, percentile
-from pytest_setups.regression.similarity import keyword_overlap, word_similarity
+from pytest_setups.regression.similarity import answer_similarity
 from pytest_setups.regression.statistics import ENOUGH_SAMPLES
 
 if TYPE_CHECKING:
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 IMAGE: Final = "image"
+SIMILARITIES: Final[Mapping[str, Stage]] = {
+    "caption_similarity": Stage.CAPTION,
+    "keywords_overlap": Stage.KEYWORDS,
+    "description_similarity": Stage.DESCRIPTION,
+}
+"""The figures that compare texts, and the stage whose answers each compares."""
+PER_PICTURE: Final = {f"{name}.each": stage for name, stage in SIMILARITIES.items()}
+"""Likewise of each picture by itself, as bounds name them: ``keywords_overlap.each``."""
 SHORTEST_S: Final = 1e-9
 """Seconds; a shorter time was not measured."""
 
@@ -155,31 +163,18 @@ def _fastest(seconds: Sequence[float]) -> Value:
     return Value(fastest, slack=math.log(others[0] / fastest) if len(seconds) >= ENOUGH_SAMPLES else None)
 
 
-def _similarity_pairs(
-    stage: str,
-    similarity: Callable[[Measurement, Measurement], float],
-    before: Sequence[Measurement],
-    after: Sequence[Measurement],
-) -> Pairs:
+def _similarity_pairs(stage: str, before: Sequence[Measurement], after: Sequence[Measurement]) -> Pairs:
     """A pair for each sample whose texts can be compared; the similarity is its second value."""
     old, new = (
         {(m.image, m.sample): m for m in side if m.stage == stage and m.text and _is_parsed(m)}
         for side in (before, after)
     )
-    return {place: (Value(1.0), Value(similarity(*pair))) for place, pair in _joined(old, new).items()}
+    return {place: (Value(1.0), Value(answer_similarity(*pair))) for place, pair in _joined(old, new).items()}
 
 
 def _is_parsed(measurement: Measurement) -> bool:
     # Keywords that did not parse have text, but no set to compare.
     return measurement.stage != "keywords" or measurement.keywords is not None
-
-
-def _keywords_similarity(before: Measurement, after: Measurement) -> float:
-    return keyword_overlap(before.keywords or (), after.keywords or ())
-
-
-def _text_similarity(before: Measurement, after: Measurement) -> float:
-    return word_similarity(before.text or "", after.text or "")
 
 
 def _latencies(
@@ -217,19 +212,25 @@ def _stage_figures(stage: str) -> dict[str, Figure]:
     }
 
 
-def _similarity_figure(
-    name: str, stage: str, similarity: Callable[[Measurement, Measurement], float]
-) -> dict[str, Figure]:
-    pairs = partial(_similarity_pairs, stage, similarity)
-    return {name: Figure(name, "", Worsening.BELOW_LEVEL, f"{name}:0.6", _ratio, pairs, timed=False)}
+def _similarity_figures() -> dict[str, Figure]:
+    return {
+        name: Figure(
+            name,
+            "",
+            Worsening.BELOW_LEVEL,
+            f"{name}:0.6",
+            _ratio,
+            partial(_similarity_pairs, stage),
+            timed=False,
+        )
+        for name, stage in SIMILARITIES.items()
+    }
 
 
 FIGURES: Final[Mapping[str, Figure]] = {
     **{name: figure for stage in Stage for name, figure in _stage_figures(stage).items()},
     **_latencies(IMAGE, _image_pairs),
-    **_similarity_figure("caption_similarity", "caption", _text_similarity),
-    **_similarity_figure("keywords_overlap", "keywords", _keywords_similarity),
-    **_similarity_figure("description_similarity", "description", _text_similarity),
+    **_similarity_figures(),
 }
 """By the name that a bound and a table use: ``caption.p50``, ``image.mean``, ``keywords_overlap``.
 

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.differences import compare_entries, value_text
+from pytest_setups.regression.figures import PER_PICTURE
 from pytest_setups.regression.findings import FATAL, Finding
+from pytest_setups.report import picture_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,10 +21,16 @@ if TYPE_CHECKING:
 
 COLUMNS: Final = ("figure", "before", "after", "change", "99% range", "bound", "verdict")
 MOST_CHANGES: Final = 12
+_NOISE_UNKNOWN: Final = ", but noise cannot be estimated from one image: compare two or more"
 VERBS: Final = {
     Finding.BREACH: "breaks {}",
     Finding.NOT_PROVED: "exceeds {} within the noise",
-    Finding.NOISE_UNKNOWN: "exceeds {}, but noise cannot be estimated from one image: compare two or more",
+    Finding.NOISE_UNKNOWN: f"exceeds {{}}{_NOISE_UNKNOWN}",
+}
+FLOOR_VERBS: Final = {
+    Finding.BREACH: "is below {}",
+    Finding.NOT_PROVED: "is below {} within the noise",
+    Finding.NOISE_UNKNOWN: f"is below {{}}{_NOISE_UNKNOWN}",
 }
 
 _NO_CHANGE: Final = ("", "", "")
@@ -54,8 +62,9 @@ def breaches(comparison: Comparison) -> Iterator[str]:
             counts = f"{stage.after} of {stage.total} answers are populated, {stage.before} were"
             yield f"regression: {stage.stage}: {counts}; lost: {lost}"
     for row in comparison.rows:
-        fatal = [judged for judged in row.judged if judged.finding in FATAL]
-        yield from (f"regression: {_sentence(row, judged)}" for judged in fatal)
+        for judged in row.judged:
+            if judged.finding in FATAL:
+                yield from (f"regression: {sentence}" for sentence in _sentences(comparison, row, judged))
     for bound in comparison.unmeasured:
         yield f"regression: {bound} cannot be judged: its figure was not measured in both runs"
     for level in comparison.levels:
@@ -63,7 +72,7 @@ def breaches(comparison: Comparison) -> Iterator[str]:
 
 
 def good_lines(baseline: Baseline, after: Entry, comparison: Comparison) -> Iterator[str]:
-    """The baseline, what else changed, and what exceeds a bound without proof."""
+    """The baseline, what else changed, and what breaks a bound without proof."""
     yield headline(baseline, comparison)
     yield from baseline.skipped
     yield from (f"changed: {change}" for change in changes(baseline.entry, after))
@@ -82,7 +91,7 @@ def table(comparison: Comparison) -> Iterator[str]:
 
 
 def unproved(comparison: Comparison) -> Iterator[str]:
-    """A line for each bound that is exceeded by less than the noise."""
+    """A line for each bound that is broken by less than the noise."""
     for row in comparison.rows:
         not_proved = [judged for judged in row.judged if judged.finding is Finding.NOT_PROVED]
         yield from (f"not proved: {_sentence(row, judged)}" for judged in not_proved)
@@ -132,6 +141,14 @@ def _changed(row: FigureComparison) -> tuple[str, str]:
     return change, f"{low}..{high}"
 
 
+def _sentences(comparison: Comparison, row: FigureComparison, judged: JudgedBound) -> Iterator[str]:
+    """What is wrong with a figure; of a bound on each picture, a sentence for each of them."""
+    if row.name in PER_PICTURE:
+        yield from picture_text.broken_pictures(comparison, judged.bound)
+    else:
+        yield _sentence(row, judged)
+
+
 def _sentence(row: FigureComparison, judged: JudgedBound) -> str:
     if judged.finding is Finding.NOT_COMPARABLE:
         return (
@@ -144,4 +161,5 @@ def _sentence(row: FigureComparison, judged: JudgedBound) -> str:
     )
     details = ", ".join(filter(None, (change, interval)))
     change_shown = f" ({details})" if details else ""
-    return f"{row.name} {values}{change_shown} {VERBS[judged.finding].format(judged.bound)}"
+    verbs = FLOOR_VERBS if judged.floor else VERBS
+    return f"{row.name} {values}{change_shown} {verbs[judged.finding].format(judged.bound)}"

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.redaction import one_line
-from pytest_setups.report import comparison_text, terminal
+from pytest_setups.report import comparison_text, picture_text, terminal
 from pytest_setups.report.reporter import MAX_NOTICE, Level, Notice, faults, verdict_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_setups.registry.measurement import Measurement
+    from pytest_setups.regression.comparison import Comparison
     from pytest_setups.run.result import RunResult
 
 SUMMARY_BYTES: Final = 1024 * 1024
@@ -127,11 +128,20 @@ def _markdown(result: RunResult, notices: Sequence[Notice]) -> Iterator[str]:
         yield from _table(
             comparison_text.COLUMNS, [[_code(cell) for cell in row] for row in rows], right=True
         )
+        yield from _pictures(result.comparison.comparison)
     failed = [(m.stage.value, _code(m.image), _code(_reasons(m))) for m in _failed(result)]
     failed += [("expectations", _code(image), _code(reason)) for image, reason in _unexpected(result)]
     if failed:
         yield "\n### Failed\n\n"
         yield from _table(("stage", "image", "why"), failed)
+
+
+def _pictures(comparison: Comparison) -> Iterator[str]:
+    heading, *lines = [picture_text.plain(parts) for parts in picture_text.worst_pictures(comparison)] or [""]
+    if heading:
+        yield f"\n{_code(heading)}\n\n"
+    for line in lines:
+        yield f"- {_code(line)}\n"
 
 
 def _stages(result: RunResult) -> Iterator[str]:

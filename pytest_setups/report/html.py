@@ -136,6 +136,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "seconds": seconds,
         "rate": rate,
+        "similarity": "{:.2f}".format,
         "fields": _fields,
         "without_secrets": redact_command,
     }

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_setups.regression.baseline import Baseline
     from pytest_setups.regression.comparison import Comparison
     from pytest_setups.regression.levels import FigureLevel
+    from pytest_setups.regression.pictures import PictureChange
 
 THUMBNAIL_EDGE: Final = 320
 
@@ -62,7 +63,8 @@ class ReportData:
     ``standing`` is success, failed or incomplete and ``reason`` says why. ``slug`` is None where nothing
     was recorded. ``history`` are the entries of the same setup by date. ``comparison`` is empty where
     there is no baseline, and ``baseline`` says which it is; ``before`` are its measurements, and
-    ``changes`` what else changed since. ``levels`` are the figures of the run by itself.
+    ``changes`` what else changed since. ``levels`` are the figures of the run by itself, and
+    ``pictures`` those whose answers changed since the baseline, the least similar first.
     """
 
     standing: str
@@ -78,6 +80,7 @@ class ReportData:
     changes: Sequence[str] = ()
     notices: Sequence[str] = ()
     levels: Sequence[FigureLevel] = ()
+    pictures: Sequence[PictureChange] = ()
 
     @property
     def images(self) -> list[ImageResult]:
@@ -114,6 +117,7 @@ def with_comparison(data: ReportData, baseline: Baseline, comparison: Comparison
             for cells in comparison_text.rows(comparison)
         ],
         before=baseline.measurements,
+        pictures=comparison.pictures,
         changes=comparison_text.changes(baseline.entry, data.entry),
     )
 

@@ -2,39 +2,50 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.performance import by_stage, image_performance, image_seconds, stage_performance
-from pytest_setups.report import comparison_text, formatting
+from pytest_setups.regression.word_difference import WordChange
+from pytest_setups.report import comparison_text, formatting, picture_text
 from pytest_setups.report.reporter import Level
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_setups.registry.measurement import Measurement
     from pytest_setups.report.reporter import Notice
     from pytest_setups.run.evidence import TaggerEvidence
     from pytest_setups.run.result import RunHeader, RunResult
 
+_COLOURS: Final[Mapping[WordChange, Mapping[str, bool]]] = {
+    WordChange.SAME: {},
+    WordChange.REMOVED: {"red": True},
+    WordChange.ADDED: {"green": True},
+}
 COLUMNS = ("stage", "n", "failed", "mean s", "p50 s", "p95 s", "max s", "TTFT s", "tokens/s")
 
 
 class TerminalSummary:
     """The summary below the tests: the table of stages, the slowest image, the comparison, the notices."""
 
-    def __init__(self, write_line: Callable[..., None]) -> None:
-        """``write_line`` writes a line, in a colour where one is named (``green=True``)."""
-        self._write_line = write_line
+    def __init__(self, write: Callable[..., None]) -> None:
+        """``write`` writes a text, in a colour where one is named (``green=True``) and there are colours."""
+        self._write = write
 
     def report(self, result: RunResult, notices: Sequence[Notice]) -> Sequence[Notice]:
         """Write the summary."""
         for line in self._lines(result):
-            self._write_line(line)
+            self._write(f"{line}\n")
+        for parts in picture_text.worst_pictures(result.comparison.comparison) if result.comparison else ():
+            for part in parts:
+                self._write(part.text, **_COLOURS[part.change])
+            self._write("\n")
         for notice in notices:
             is_good = notice.level is Level.INFO
-            self._write_line(notice.text, green=is_good, red=not is_good)
+            self._write(notice.text, green=is_good, red=not is_good)
+            self._write("\n")
         return ()
 
     def _lines(self, result: RunResult) -> Iterator[str]:

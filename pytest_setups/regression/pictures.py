@@ -1,0 +1,149 @@
+"""The answers to each picture before and after: which pictures changed most, and by which words."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, Final
+
+from pytest_setups.redaction import one_line, redact
+from pytest_setups.registry.entry import Stage
+from pytest_setups.regression.similarity import answer_similarity
+from pytest_setups.regression.word_difference import ChangedWords, keywords_difference, text_difference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pytest_setups.registry.measurement import Measurement
+
+MAX_SHOWN: Final = 2000
+"""Characters of one text that are compared by word and shown."""
+MAX_KEYWORDS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerChange:
+    """The answers to one picture at one stage, before and after.
+
+    Attributes:
+        stage: caption, keywords or description.
+        similarity: from 0 to 1, the mean over the samples.
+        sample: which sample the texts are of: the one whose texts are least alike.
+        before: the baseline's text on one line, without control characters and secrets, cut at ``MAX_SHOWN``.
+        after: likewise the text of the run, empty where there is none.
+        difference: both texts, by word.
+    """
+
+    stage: str
+    similarity: float
+    sample: int
+    before: str
+    after: str
+    difference: Sequence[ChangedWords]
+
+
+@dataclass(frozen=True, slots=True)
+class PictureChange:
+    """One picture whose answers changed: the mean similarity of its stages, and those that changed."""
+
+    image: str
+    similarity: float
+    answers: Sequence[AnswerChange]
+
+
+@dataclass(frozen=True, slots=True)
+class PicturePairs:
+    """The pairs of answers to every picture, by image and stage: those of each sample, in their order.
+
+    Only answers that the baseline has can have changed; a later answer that is missing is the least similar.
+    """
+
+    pairs: Mapping[str, Mapping[Stage, Sequence[tuple[Measurement, Measurement]]]]
+
+    def similarities(self, stage: Stage) -> dict[str, float]:
+        """The similarity of each picture's answers at one stage: the mean over its samples."""
+        return {
+            image: fmean(answer_similarity(*pair) for pair in by_stage[stage])
+            for image, by_stage in self.pairs.items()
+            if stage in by_stage
+        }
+
+    def changes(self) -> list[PictureChange]:
+        """The pictures that changed, the least similar first.
+
+        How similar a picture is, is the mean over its stages of the caption's similarity, the overlap of the
+        keywords and the description's similarity.
+        """
+        by_stage = {stage: self.similarities(stage) for stage in Stage}
+        changes = [
+            PictureChange(
+                image,
+                fmean(by_stage[stage][image] for stage in pairs),
+                [
+                    _answer_change(stage, by_stage[stage][image], pairs[stage])
+                    for stage in Stage
+                    if by_stage[stage].get(image, 1.0) < 1
+                ],
+            )
+            for image, pairs in self.pairs.items()
+        ]
+        changed = [change for change in changes if change.answers]
+        return sorted(changed, key=lambda change: (change.similarity, change.image))
+
+    def below(self, stage: Stage, level: float) -> list[tuple[str, AnswerChange]]:
+        """The pictures whose answers at one stage are less similar than the level, the worst first."""
+        similarities = self.similarities(stage)
+        images = sorted(similarities, key=lambda image: (similarities[image], image))
+        return [
+            (image, _answer_change(stage, similarities[image], self.pairs[image][stage]))
+            for image in images
+            if similarities[image] < level
+        ]
+
+
+def pair_pictures(before: Iterable[Measurement], after: Iterable[Measurement]) -> PicturePairs:
+    """Pair the answers to the same pictures, of the same samples."""
+    new = {(measured.image, measured.sample, measured.stage): measured for measured in after}
+    pairs: dict[str, dict[Stage, list[tuple[Measurement, Measurement]]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for old in sorted(before, key=lambda measured: measured.sample):
+        answer = new.get((old.image, old.sample, old.stage))
+        if answer is not None and _has_answer(old):
+            pairs[old.image][old.stage].append((old, answer))
+    return PicturePairs(pairs)
+
+
+def _has_answer(measurement: Measurement) -> bool:
+    # Keywords that did not parse have text, but no set to compare.
+    return bool(measurement.keywords if measurement.stage is Stage.KEYWORDS else measurement.text)
+
+
+def _answer_change(
+    stage: Stage, similarity: float, pairs: Sequence[tuple[Measurement, Measurement]]
+) -> AnswerChange:
+    before, after = min(pairs, key=lambda pair: answer_similarity(*pair))
+    if stage is Stage.KEYWORDS:
+        difference = keywords_difference(_shown_keywords(before), _shown_keywords(after))
+    else:
+        difference = text_difference(_shown(before), _shown(after))
+    return AnswerChange(stage, similarity, before.sample, _shown(before), _shown(after), difference)
+
+
+def _shown(measurement: Measurement) -> str:
+    """The answer as a terminal can show it."""
+    if measurement.keywords is not None:
+        return _bounded(", ".join(measurement.keywords[:MAX_KEYWORDS]))
+    return _bounded(measurement.text or "")
+
+
+def _shown_keywords(measurement: Measurement) -> list[str]:
+    if measurement.keywords is None:  # no list, but what was said in its place
+        return [_shown(measurement)] if measurement.text else []
+    return [_bounded(word, 200) for word in measurement.keywords[:MAX_KEYWORDS]]
+
+
+def _bounded(text: str, limit: int = MAX_SHOWN) -> str:
+    # Redaction takes time in proportion to the text, and what is cut off is not shown.
+    return one_line(redact(text[: 2 * limit]), limit)
