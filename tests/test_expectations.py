@@ -280,7 +280,7 @@ MISTAKES = [
     ('["boats.jpg"]\nmax_keywords = 0', '["boats.jpg"] max_keywords: got 0; type max_keywords = 20'),
     (
         '["boats.jpg"]\nlanguage = "english"',
-        "[\"boats.jpg\"] language: 'english' is not the code of a language (ISO 639-1), two letters *",
+        "[\"boats.jpg\"] language: 'english' is not the ISO 639-1 code of a known language; English is en; *",
     ),
     (
         '["boats.jpg"]\nmust = ["car"]\nmust_not = ["car"]',

@@ -16,6 +16,7 @@ from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.measurement import ExpectationResult
 from pytest_setups.registry.parsing import canonical_json
+from pytest_setups.tagging.language_codes import check_language
 from pytest_setups.tagging.outputs import without_reasoning
 
 if TYPE_CHECKING:
@@ -37,14 +38,6 @@ def _word(value: str) -> str:
     return value.strip()
 
 
-def _language(value: str) -> str:
-    code = value.strip().lower()
-    if len(code) != 2 or not code.isascii() or not code.isalpha():
-        message = f"{one_line(value, 40)!r} is not the code of a language (ISO 639-1), two letters such as en"
-        raise ValueError(message)
-    return code
-
-
 def _as_group(value: object) -> object:
     # A group of a single word needs no brackets of its own: must = ["boat", ["river", "harbour"]].
     return (value,) if isinstance(value, str) else value
@@ -52,7 +45,7 @@ def _as_group(value: object) -> object:
 
 Word = Annotated[str, Field(max_length=MAX_WORD), AfterValidator(_word)]
 WordGroup = Annotated[tuple[Word, ...], BeforeValidator(_as_group), Field(min_length=1)]
-LanguageCode = Annotated[str, AfterValidator(_language)]
+LanguageCode = Annotated[str, AfterValidator(check_language)]
 
 
 class ExpectedWords(BaseModel):

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from pytest_setups.checks.languages import language_failures
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
 from pytest_setups.tagging.outputs import TAGGER_CHECK, Failure, Outcome, Output, without_reasoning
@@ -241,6 +242,12 @@ def failures(output: Output) -> tuple[Failure, ...]:
     return tuple(Failure(name, reason) for name, reason in reasons if reason is not None)
 
 
-def check_outcome(outcome: Outcome) -> Outcome:
-    """The outcome with every check that its output does not pass."""
-    return outcome if outcome.output is None else replace(outcome, failures=failures(outcome.output))
+def check_outcome(outcome: Outcome, language: str | None = None) -> Outcome:
+    """The outcome with every check that its output does not pass.
+
+    ``language`` is the ISO 639-1 code of the language that it must be in, None where any will do.
+    """
+    if outcome.output is None:
+        return outcome
+    output = replace(outcome.output, language=language)
+    return replace(outcome, output=output, failures=failures(output) or language_failures(output))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_setups.registry.entry import Stage
 from pytest_setups.regression.run_figures import RUN_FIGURES
+from pytest_setups.tagging.command_template import LANGUAGE_PLACEHOLDERS
 from pytest_setups.tagging.keyword_schema import MAX_TERMS
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def _in_entry(settings: Settings) -> Iterator[str]:
 def _in_tagger(settings: Settings) -> Iterator[str]:
     if settings.tagger_command is None and "tagger_timeout" in settings.model_fields_set:
         yield "--setup-tagger-timeout needs --setup-tagger-command"
+    yield from _in_languages(settings)
     if settings.tagger_command is not None and settings.repeat > 1:
         yield "--setup-repeat: a tagger command tags every picture once; leave one of the two out"
 
@@ -80,6 +82,19 @@ def _in_keywords(settings: Settings) -> Iterator[str]:
             "servers become slow with more; give a shorter one, or leave --setup-structured out (the figures "
             "of the vocabulary do not need it)"
         )
+
+
+def _in_languages(settings: Settings) -> Iterator[str]:
+    names = settings.tagger_command.names if settings.tagger_command else frozenset()
+    for name in sorted(names & set(LANGUAGE_PLACEHOLDERS)):
+        codes = {settings.language.get(stage) for stage in LANGUAGE_PLACEHOLDERS[name]}
+        if codes == {None}:
+            yield f"--setup-tagger-command contains {{{name}}}: add --setup-language CODE"
+        elif len(codes) > 1:
+            yield (
+                f"--setup-tagger-command contains {{{name}}}, and its stages have different languages: "
+                "use {caption_language}, {keywords_language} and {description_language}"
+            )
 
 
 def _in_comparison(settings: Settings) -> Iterator[str]:

@@ -6,16 +6,18 @@ Each validator raises a ValueError that says what to type; pydantic reports it w
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import SplitResult, urlsplit
 
 import httpx
-from pydantic import AfterValidator, BeforeValidator, JsonValue, PlainValidator
+from pydantic import AfterValidator, BeforeValidator, JsonValue, PlainValidator, ValidationInfo
 
-from pytest_setups.registry.entry import Entry
+from pytest_setups.registry.entry import Entry, Stage
 from pytest_setups.registry.store import RegistryError, check_slug
 from pytest_setups.regression.bounds import Bound, parse_bound
 from pytest_setups.tagging.command_template import CommandTemplate
+from pytest_setups.tagging.language_codes import Languages, parse_languages
 from pytest_setups.tagging.prompts import PromptError, Prompts, load_prompts
 
 if TYPE_CHECKING:
@@ -70,9 +72,16 @@ def _without_reserved_fields(value: dict[str, JsonValue]) -> dict[str, JsonValue
     return value
 
 
-def _prompts(value: object) -> Prompts:
+def _languages(value: Mapping[Stage, str] | Iterable[str]) -> Languages:
+    # A mapping comes from an entry.
+    return parse_languages(
+        [f"{stage}={code}" for stage, code in value.items()] if isinstance(value, Mapping) else value
+    )
+
+
+def _prompts(value: object, info: ValidationInfo) -> Prompts:
     try:
-        return value if isinstance(value, Prompts) else load_prompts(str(value))
+        return value if isinstance(value, Prompts) else load_prompts(str(value), info.data.get("language"))
     except PromptError as error:
         raise ValueError(str(error)) from None
 
@@ -108,6 +117,7 @@ BaseUrl = Annotated[str, AfterValidator(_base_url)]
 ExtraBody = Annotated[
     dict[str, JsonValue], BeforeValidator(_json_object), AfterValidator(_without_reserved_fields)
 ]
+StageLanguages = Annotated[Languages, PlainValidator(_languages)]
 PromptProfile = Annotated[Prompts, PlainValidator(_prompts)]
 TaggerCommand = Annotated[CommandTemplate, PlainValidator(_template)]
 Bounds = Annotated[tuple[Bound, ...], PlainValidator(_bounds)]

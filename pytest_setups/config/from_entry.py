@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_setups.redaction import HIDDEN
 from pytest_setups.registry.parsing import EntryError
 from pytest_setups.registry.store import Registry, RegistryError
+from pytest_setups.tagging.language_codes import parse_languages
 from pytest_setups.tagging.prompts import Prompts
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from pytest_setups.registry.entry import Entry, PromptSet, StructuredRecord, TaggerRecord
@@ -30,21 +31,28 @@ def load_entry(root: Path, slug: str) -> Entry:
         raise ValueError(str(error)) from None
 
 
-def settings_of(entry: Entry, given: Collection[str]) -> dict[str, Any]:
-    """The settings in an entry, by field; ``given`` are the fields that the user gave, which win.
+def settings_of(entry: Entry, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in an entry, by field; ``given`` are the values that the user gave, which win.
 
     Without the base URL when a server is launched: it follows from the command.
 
     Raises:
-        ValueError: the run of the entry sent a secret or a vocabulary, which must be given again.
+        ValueError: the run of the entry sent a secret or a vocabulary, which must be given again, or its
+            prompts ask for another language than the user.
     """
     tagger = entry.tagger
     if "launch" not in given:
         _need_secrets(tagger, given)
+    if "prompts" not in given and tagger.program is None and _other_language(tagger, given):
+        raise ValueError(
+            "its prompts were sent as they are in the entry, and another --setup-language needs others: "
+            "add --setup-prompts default, or the profile to use"
+        )
     values: dict[str, Any] = {name: getattr(tagger, name) for name in _SAME_NAMES}
     if "tagger_command" not in given:
         values["repeat"] = entry.performance.repeat
     values["max_edge"] = tagger.image.max_edge if tagger.image else None
+    values["language"] = tagger.language
     values["prompts"] = _prompts(tagger.prompts)
     if tagger.structured is not None and "tagger_command" not in given:
         _need_vocabulary(tagger.structured, given)
@@ -78,6 +86,13 @@ def _need_vocabulary(structured: StructuredRecord, given: Collection[str]) -> No
             f"the recorded run sent a vocabulary of {structured.vocabulary_terms} terms as a schema: add "
             "--setup-vocabulary FILE, or leave the schema out with --no-setup-structured"
         )
+
+
+def _other_language(tagger: TaggerRecord, given: Mapping[str, Any]) -> bool:
+    try:
+        return "language" in given and parse_languages(given["language"]) != (tagger.language or {})
+    except ValueError:
+        return False  # the settings say what is wrong with it
 
 
 def _prompts(recorded: PromptSet | None) -> Prompts | None:

@@ -182,6 +182,9 @@ OPTIONS: Final = (
            in_environment=True, paths=Paths.EXISTING),
     Option("prompts", _P, "prompt profile: default, concise, archive, or a TOML file", "NAME|FILE",
            default="default", paths=Paths.EXISTING),
+    Option("language", _P, "language that the outputs must be in and that prompts ask for: an ISO 639-1 code "
+           "such as de, or that of one stage: keywords=de; may be repeated", "[STAGE=]CODE", _LIST,
+           in_environment=True),
     Option("max-edge", _P, "longest edge in pixels that pictures are scaled down to", "PIXELS", _INT, 1024),
     Option("max-new-tokens", _P, "token limit of one answer", "N", _INT, 256),
     Option("temperature", _P, "sampling temperature", "X", _NUM, 0.2),
@@ -208,7 +211,8 @@ OPTIONS: Final = (
     Option("tagger-command", Group.TAGGER, "command of a tagger to verify in place of the built-in one, run "
            "once without a shell; placeholders: {images} {output} (both required) {summary} "
            "{base_url} {model} {caption_model} {keywords_model} {description_model} {max_new_tokens} "
-           "{temperature} {top_p} {timeout}", "COMMAND", in_environment=True, needs_run=True),
+           "{temperature} {top_p} {timeout} {language} {caption_language} {keywords_language} "
+           "{description_language}", "COMMAND", in_environment=True, needs_run=True),
     Option("tagger-timeout", Group.TAGGER, "seconds that the whole tagger command may take", "SECONDS", _NUM,
            3600.0, in_environment=True),
 

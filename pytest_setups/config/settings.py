@@ -17,6 +17,7 @@ from pytest_setups.config.field_values import (
     ExtraBody,
     PromptProfile,
     Slug,
+    StageLanguages,
     TaggerCommand,
 )
 from pytest_setups.config.options import default
@@ -53,7 +54,11 @@ class Settings(BaseModel):
     wait: float = Field(default("wait"), ge=0, le=86_400)
     images: tuple[Path, ...]
     expectations: str | None = None
-    prompts: PromptProfile = Field(default_factory=lambda: load_prompts(default("prompts")))
+    # Before the prompts, whose validation needs it.
+    language: StageLanguages = Field(default_factory=dict)
+    prompts: PromptProfile = Field(
+        default_factory=lambda given: load_prompts(default("prompts"), given.get("language"))
+    )
     max_new_tokens: int = Field(default("max-new-tokens"), ge=1)
     temperature: float = Field(default("temperature"), ge=0, le=2)
     top_p: float = Field(default("top-p"), gt=0, le=1)

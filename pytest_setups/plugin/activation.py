@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from pytest_setups.checks.expectations_file import ExpectationsError, find_expectations
+from pytest_setups.checks.languages import DetectorMissingError, require_detector
 from pytest_setups.config.loading import load_settings
 from pytest_setups.config.settings import NO_EXPECTATIONS, SettingsError
 from pytest_setups.plugin import option_values, progress
@@ -32,7 +33,14 @@ if TYPE_CHECKING:
     from pytest_setups.run.host import Host
     from pytest_setups.tagging.images import Sample
 
-_MISTAKES: Final = (SettingsError, ImageError, ExpectationsError, RegistryError, EnvironmentFileError)
+_MISTAKES: Final = (
+    SettingsError,
+    ImageError,
+    DetectorMissingError,
+    ExpectationsError,
+    RegistryError,
+    EnvironmentFileError,
+)
 
 
 def activate(config: pytest.Config) -> None:
@@ -70,7 +78,10 @@ def _connection(config: pytest.Config) -> Connection:
         load_environment(settings.environment)
     host = host_of(config)
     samples = _samples(settings, host)
-    return Connection(settings, samples, _expectations(settings, samples), host)
+    connection = Connection(settings, samples, _expectations(settings, samples), host)
+    if connection.judges_languages:
+        require_detector("--setup-language" if settings.language else "a language in the expectations file")
+    return connection
 
 
 def _expectations(settings: Settings, samples: Sequence[Sample]) -> dict[str, Expectation]:

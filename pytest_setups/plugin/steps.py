@@ -106,7 +106,8 @@ class SuiteSteps:
             )
         items = self.item.session.items  # all tests of this process: what is planned can be fetched ahead
         outcome = self.connection.outcomes(lambda: plan(items)).take(sample, stage)
-        return measurement_of(UserChecks(self.item.config).judge(check_outcome(outcome)))
+        checked = check_outcome(outcome, self.connection.language(sample, stage))
+        return measurement_of(UserChecks(self.item.config).judge(checked))
 
     def _leave(self, evidence: LineT) -> LineT:
         """Keep the evidence for the report of this test, without secrets; returned is what was kept."""
@@ -118,7 +119,10 @@ class SuiteSteps:
 def tag(connection: Connection, items: Sequence[pytest.Item], sample: Sample, checks: UserChecks) -> Tagging:
     """All three outputs of an image, or fail the test with the reason."""
     source = connection.outcomes(lambda: plan(items))
-    outcomes = [checks.judge(check_outcome(source.take(sample, stage))) for stage in Stage]
+    outcomes = [
+        checks.judge(check_outcome(source.take(sample, stage), connection.language(sample, stage)))
+        for stage in Stage
+    ]
     failed = [
         explain(redact_fields(measurement_of(outcome), connection.redactor))
         for outcome in outcomes

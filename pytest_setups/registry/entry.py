@@ -42,10 +42,10 @@ _PATH: Final = re.compile(rf"{PATH_START}[^\n]*")
 DECIDING_MODEL_FIELDS: Final = {"repo_id", "served_model_name", "format", "quantization"}
 DECIDING_TAGGER_FIELDS: Final = {
     "models", "max_new_tokens", "temperature", "top_p", "seed", "prompts", "image", "stream", "extra_body",
-    "program", "structured",
+    "program", "structured", "language",
 }  # fmt: skip
 # Fields that were added later: entries without them keep their fingerprints.
-LATER_TAGGER_FIELDS: Final = ("program", "structured")
+LATER_TAGGER_FIELDS: Final = ("program", "structured", "language")
 # Where a server listens, logs and keeps its keys changes no answer.
 HOST_FLAGS: Final = frozenset({
     "host", "port", "api-key", "api-key-file", "hf-token", "log-file", "log-level", "uvicorn-log-level",
@@ -179,7 +179,8 @@ class TaggerRecord(EntryPart):
 
     ``program`` names a tagger that is not the built-in one: an external command with its placeholders,
     or the class of a Python tagger. Of such a tagger only what it was given is known. ``api_key_env`` is
-    the name of the environment variable whose API key was sent.
+    the name of the environment variable whose API key was sent. ``language`` holds the ISO 639-1 code of
+    the language that each stage was asked for, where one was.
     """
 
     command: CommandText = None
@@ -197,6 +198,7 @@ class TaggerRecord(EntryPart):
     extra_body: OptionalJsonObject = None
     program: CommandText = None
     structured: StructuredRecord | None = None
+    language: dict[Stage, str] | None = None
 
 
 class ImageRef(EntryPart):

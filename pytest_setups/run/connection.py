@@ -147,6 +147,17 @@ class Connection:
         """Whether any words are expected of an image, which its test of expectations judges."""
         return sample.name in self.expectations and self.expectations[sample.name].judges_words
 
+    def language(self, sample: Sample, stage: Stage) -> str | None:
+        """The code of the language that an output must be in, None where any will do."""
+        expectation = self.expectations.get(sample.name)
+        expected = expectation.language_of(stage) if expectation else None
+        return expected or self.settings.language.get(stage)
+
+    @property
+    def judges_languages(self) -> bool:
+        """Whether any output must be in some language."""
+        return any(self.language(sample, stage) for sample in self.samples.values() for stage in Stage)
+
     def file_sha256(self, name: str) -> str | None:
         """Sha256 (hex) of a sample image's file, None where it cannot be read."""
         if name not in self._hashes:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.checks.expectations import expectations_sha256
+from pytest_setups.checks.languages import LANGUAGE_CHECK
 from pytest_setups.checks.output_checks import CHECKS, SCHEMA_CHECK
 from pytest_setups.redaction import encodable
 from pytest_setups.registry.entry import (
@@ -185,6 +186,7 @@ class EntryBuilder:
             stream=settings.stream,
             extra_body=settings.extra_body or None,
             structured=self._structured(),
+            language=settings.language or None,
         )
 
     def _structured(self) -> StructuredRecord | None:
@@ -218,6 +220,7 @@ class EntryBuilder:
             temperature=settings.temperature if "temperature" in given else None,
             top_p=settings.top_p if "top_p" in given else None,
             program=program,
+            language=settings.language or None,
         )
 
     def _served_models(self) -> Mapping[Stage, str]:
@@ -235,6 +238,8 @@ class EntryBuilder:
         tagger_checks = [TAGGER_CHECK] if self._connection.program is not None else []
         sends_schema = self._settings.structured
         output_checks = [check.name for check in CHECKS if sends_schema or check.name != SCHEMA_CHECK]
+        if self._connection.judges_languages:
+            output_checks.append(LANGUAGE_CHECK)
         return Verification(
             date_utc=_now(),
             git_commit=git.commit,

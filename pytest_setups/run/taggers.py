@@ -22,6 +22,9 @@ def tagger_job(
 ) -> TaggerJob:
     """What the user's command is run with: its placeholders filled in, a folder, a deadline."""
     values = {f"{stage}_model": name for stage, name in server.models.items()}
+    values |= {f"{stage}_language": code for stage, code in settings.language.items()}
+    # Where stages differ, contradictions() has refused {language}.
+    values |= {"language": next(iter(settings.language.values()), "")}
     values |= {"base_url": server.base_url, "model": server.model, **settings.numbers}
     return TaggerJob(
         command=command.fill(values | folder.placeholders()),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from pytest_setups.redaction import one_line, redact_command
+from pytest_setups.registry.entry import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +28,14 @@ PLACEHOLDERS: Final = (
     "temperature",
     "top_p",
     "timeout",
+    "language",
+    "caption_language",
+    "keywords_language",
+    "description_language",
 )
+LANGUAGE_PLACEHOLDERS: Final = {f"{stage}_language": (stage,) for stage in Stage} | {"language": tuple(Stage)}
+"""The placeholders of languages, each with the stages that must have the language it stands for."""
+
 REQUIRED: Final = {
     "images": "the folder of the images to tag",
     "output": "the file that it writes its JSON lines to",

@@ -38,6 +38,7 @@ class Output:
         prompt: the stage's prompt with its placeholders; empty where it is not known.
         caption: the caption that a description was made from, else empty.
         fault: what the tagger itself reports went wrong.
+        language: the ISO 639-1 code of the language that it must be in, None where any will do.
         image_s: seconds that all stages of the image took, where the tagger makes them together.
         extra: what else the tagger wrote of the image.
         schema: the JSON schema that the answer was asked with, None without one.
@@ -50,6 +51,7 @@ class Output:
     prompt: str = ""
     caption: str = ""
     fault: str | None = None
+    language: str | None = None
     image_s: float | None = None
     extra: Mapping[str, Any] | None = None
     schema: KeywordSchema | None = None

@@ -11,12 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_setups.registry.entry import Stage
+from pytest_setups.tagging.language_codes import LANGUAGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pytest_setups.tagging.language_codes import Languages
+
 PROFILES: Final = ("default", "concise", "archive")
 KEYWORDS_IN_DESCRIPTION: Final = 10
+LANGUAGE_PLACEHOLDER: Final = "{language}"
+# "[Answer in {language}.]" is left out without a language; in "[in {language}|in English]", the second part
+# stands there instead. Other brackets are the prompt's own.
+_OPTIONAL_LANGUAGE: Final = re.compile(
+    r"\[(?P<asked>[^\[\]|]*\{language\}[^\[\]|]*)(?:\|(?P<not_asked>[^\[\]]*))?\]"
+)
 
 
 class PromptError(Exception):
@@ -50,11 +59,16 @@ class Prompts:
         return re.sub(r"\{caption\}|\{keywords\}", lambda match: values[match[0]], self.description)
 
 
-def load_prompts(name: str) -> Prompts:
+def load_prompts(name: str, languages: Languages | None = None) -> Prompts:
     """A built-in profile by its name, or a TOML file with the keys caption, keywords, description, system.
 
+    Args:
+        name: the profile's name or the path of the file.
+        languages: the language that each stage is asked for, which the prompts then say.
+
     Raises:
-        PromptError: no such profile or file, not TOML, or keys missing, unknown or empty.
+        PromptError: no such profile or file, not TOML, keys missing, unknown or empty, or a ``{language}``
+            that is not known.
     """
     try:
         document = tomllib.loads(_read_profile(name))
@@ -66,8 +80,39 @@ def load_prompts(name: str) -> Prompts:
         raise PromptError(f"{name} is not TOML: {error}") from None
     _check_keys(name, document)
     profile = name if name in PROFILES else Path(name).name
-    prompts = {stage.value: document[stage.value] for stage in Stage}
-    return Prompts(profile=profile, system=document.get("system"), **prompts)
+    asked = languages or {}
+    prompts = {
+        stage.value: _in_language(f"{name}: {stage.value!r}", document[stage.value], asked.get(stage), stage)
+        for stage in Stage
+    }
+    return Prompts(profile=profile, system=_system(name, document.get("system"), asked), **prompts)
+
+
+def _in_language(place: str, prompt: str, code: str | None, stage: Stage | None = None) -> str:
+    """The prompt with the English name of the language in place of ``{language}``."""
+    part = "not_asked" if code is None else "asked"
+    filled = _OPTIONAL_LANGUAGE.sub(lambda match: match[part] or "", prompt)
+    if code is not None:
+        return filled.replace(LANGUAGE_PLACEHOLDER, LANGUAGES[code])
+    if LANGUAGE_PLACEHOLDER in filled:
+        only = f", or {stage}=CODE for this stage" if stage else ""
+        raise PromptError(
+            f"{place} contains {{language}}, and no language is asked for: add --setup-language CODE{only}"
+        )
+    return filled
+
+
+def _system(name: str, system: str | None, languages: Languages) -> str | None:
+    """The system message, which all stages share."""
+    if system is None or LANGUAGE_PLACEHOLDER not in system:
+        return system
+    codes = {languages.get(stage) for stage in Stage}
+    if len(codes) > 1:
+        raise PromptError(
+            f"{name}: the system message names one language for all stages: "
+            "give every stage the same --setup-language, or use another prompt profile"
+        )
+    return _in_language(f"{name}: 'system'", system, codes.pop())
 
 
 def _read_profile(name: str) -> str:
