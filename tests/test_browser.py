@@ -88,6 +88,27 @@ def report(project: pytest.Pytester, run: Run) -> str:
     return (project.path / "out.html").as_uri()
 
 
+@pytest.fixture
+def compared(project: pytest.Pytester, run: Run, server: Scripted) -> str:
+    """The address of a report whose pictures all changed since the baseline."""
+    run("--record")
+    server.chat = hostile
+    run("--setup-baseline=latest", "--setup-fail-if=keywords_overlap.each:0.5", "--setup-report", "out.html")
+    return (project.path / "out.html").as_uri()
+
+
+def test_pictures_that_changed_are_shown_with_both_texts(browser: Chrome, compared: str) -> None:
+    browser.get(compared)
+
+    pictures = browser.find_elements(By.CSS_SELECTOR, "article.change")
+    assert len(pictures) == len(COLOURS)
+    assert browser.execute_script("return [typeof window.taken, document.scripts.length]") == ["undefined", 1]
+    for picture_shown in pictures:
+        assert picture_shown.find_element(By.CSS_SELECTOR, "img").get_property("naturalWidth") == 64
+        assert len(picture_shown.find_elements(By.CSS_SELECTOR, ".keywords del")) == 5
+        assert picture_shown.find_element(By.CSS_SELECTOR, ".sides ins").text.startswith("</p></script>")
+
+
 def test_a_report_renders_with_its_pictures_and_plots(browser: Chrome, report: str) -> None:
     browser.get(report)
 
@@ -139,7 +160,7 @@ def test_a_policy_stops_what_would_get_in(browser: Chrome, report: str) -> None:
     assert ["Content Security Policy" in entry["message"] for entry in complaints] == [True]
 
 
-@pytest.mark.parametrize("page", ["report", "site"])
+@pytest.mark.parametrize("page", ["report", "site", "compared"])
 def test_it_is_readable_on_a_phone_and_in_the_dark(
     browser: Chrome, page: str, request: pytest.FixtureRequest
 ) -> None:

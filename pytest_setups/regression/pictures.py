@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MAX_SHOWN: Final = 2000
 """Characters of one text that are compared by word and shown."""
 MAX_KEYWORDS: Final = 100
+MAX_KEYWORD: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,25 +126,23 @@ def _answer_change(
 ) -> AnswerChange:
     before, after = min(pairs, key=lambda pair: answer_similarity(*pair))
     if stage is Stage.KEYWORDS:
-        difference = keywords_difference(_shown_keywords(before), _shown_keywords(after))
+        old, new = _shown_keywords(before), _shown_keywords(after)
+        earlier, later = (one_line(", ".join(words), MAX_SHOWN) for words in (old, new))
+        difference = keywords_difference(old, new)
     else:
-        difference = text_difference(_shown(before), _shown(after))
-    return AnswerChange(stage, similarity, before.sample, _shown(before), _shown(after), difference)
+        earlier, later = (_shown(measurement.text or "") for measurement in (before, after))
+        difference = text_difference(earlier, later)
+    return AnswerChange(stage, similarity, before.sample, earlier, later, difference)
 
 
-def _shown(measurement: Measurement) -> str:
-    """The answer as a terminal can show it."""
-    if measurement.keywords is not None:
-        return _bounded(", ".join(measurement.keywords[:MAX_KEYWORDS]))
-    return _bounded(measurement.text or "")
+def _shown(text: str) -> str:
+    # Redaction takes time in proportion to the text, and what is cut off is not shown.
+    return one_line(redact(text[: 2 * MAX_SHOWN]), MAX_SHOWN)
 
 
 def _shown_keywords(measurement: Measurement) -> list[str]:
     if measurement.keywords is None:  # no list, but what was said in its place
-        return [_shown(measurement)] if measurement.text else []
-    return [_bounded(word, 200) for word in measurement.keywords[:MAX_KEYWORDS]]
-
-
-def _bounded(text: str, limit: int = MAX_SHOWN) -> str:
-    # Redaction takes time in proportion to the text, and what is cut off is not shown.
-    return one_line(redact(text[: 2 * limit]), limit)
+        return list(filter(None, [_shown(measurement.text or "")]))
+    words = [one_line(word, MAX_KEYWORD) for word in measurement.keywords[:MAX_KEYWORDS]]
+    # All at once: to redact each of them takes several times as long.
+    return redact("\n".join(words)).split("\n") if words else []
