@@ -22,6 +22,7 @@ from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
 from pytest_setups.checks.word_matching import ENGLISH, MatchableText
+from pytest_setups.registry.measurement import OffKeyword, VocabularyMatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -53,9 +54,11 @@ class Vocabulary:
         """Sha256 (hex) of the terms, sorted, one a line in UTF-8: the same however a file holds them."""
         return hashlib.sha256("".join(f"{term}\n" for term in sorted(self.terms)).encode()).hexdigest()
 
-    def off(self, keywords: Iterable[str]) -> dict[str, str | None]:
-        """The keywords that are not terms, each with the term that it is near, None where there is none."""
-        return {word: self.nearest(word) for word in keywords if composed(word) not in self._known}
+    def match(self, keywords: Iterable[str]) -> VocabularyMatch:
+        """The keywords that are not terms, each with the term that it is near."""
+        off = [word for word in keywords if composed(word) not in self._known]
+        matched = tuple(OffKeyword(keyword=word, near=self.nearest(word)) for word in off)
+        return VocabularyMatch(sha256=self.sha256, off=matched)
 
     def nearest(self, keyword: str) -> str | None:
         """The term that a keyword is near, by the first of the three rules that gives one."""

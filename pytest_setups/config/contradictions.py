@@ -20,6 +20,7 @@ _FORMAT_FIELDS: Final = (
     "response_format", "structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar",
     "json_schema", "grammar", "regex", "ebnf",
 )  # fmt: skip
+_VOCABULARY_FIGURES: Final = frozenset({"off_vocabulary", "near_vocabulary", "used_once"})
 _STAGE_FIGURES: Final = tuple(f"{stage.value}." for stage in Stage)
 
 
@@ -65,8 +66,16 @@ def _in_tagger(settings: Settings) -> Iterator[str]:
 def _in_keywords(settings: Settings) -> Iterator[str]:
     if settings.vocabulary_column is not None and settings.vocabulary is None:
         yield "--setup-vocabulary-column needs --setup-vocabulary FILE"
-    if not settings.structured:
-        return
+    for bound in settings.fail_if:
+        if settings.vocabulary is None and not _VOCABULARY_FIGURES.isdisjoint(bound.names):
+            yield f"--setup-fail-if {bound.text} needs --setup-vocabulary FILE"
+        if settings.reference is None and "keywords_recall" in bound.names:
+            yield f"--setup-fail-if {bound.text} needs --setup-reference metadata"
+    if settings.structured:
+        yield from _with_schema(settings)
+
+
+def _with_schema(settings: Settings) -> Iterator[str]:
     if settings.tagger_command is not None:
         yield (
             "--setup-structured: a tagger command makes its own requests, so that no schema can be added to "

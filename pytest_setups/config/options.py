@@ -200,6 +200,9 @@ OPTIONS: Final = (
            in_environment=True, paths=Paths.ALWAYS, needs_run=True),
     Option("vocabulary-column", _L, "column of a CSV file that holds the terms", "NAME",
            default_text="the one named keyword, term, name, tag or label", in_environment=True),
+    Option("reference", _L, "metadata: compare with the keywords that people wrote into the pictures and "
+           "their .xmp files; adds the figure keywords_recall", "metadata", in_environment=True,
+           needs_run=True),
 
     Option("stream", _M, "stream answers, which measures the time to first token", type=_SWITCH,
            default=False),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -68,6 +68,7 @@ class Settings(BaseModel):
     structured: bool = default("structured")
     vocabulary: Vocabulary | None = None
     vocabulary_column: str | None = None
+    reference: Literal["metadata"] | None = None
     stream: bool = default("stream")
     concurrency: int = Field(default("concurrency"), ge=1, le=256)
     repeat: int = Field(default("repeat"), ge=1, le=1000)

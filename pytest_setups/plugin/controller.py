@@ -14,7 +14,12 @@ from pytest_setups.config.settings import SettingsError
 from pytest_setups.plugin import user_hooks
 from pytest_setups.plugin.console import TerminalAnnouncer
 from pytest_setups.plugin.exit_status import exit_status
-from pytest_setups.plugin.preflight import check_registry, check_report, refuse_two_kinds_of_concurrency
+from pytest_setups.plugin.preflight import (
+    check_reference,
+    check_registry,
+    check_report,
+    refuse_two_kinds_of_concurrency,
+)
 from pytest_setups.plugin.worker import REPORT_ATTRIBUTE
 from pytest_setups.redaction import one_line, redact
 from pytest_setups.registry.git_repository import git_state
@@ -87,6 +92,7 @@ class Controller:
             # In this order: what needs no server first, what costs an hour last.
             check_registry(self._settings)
             check_report(self._settings)
+            check_reference(self._connection)
             self._gate.load()
             self._connection.connect(TerminalAnnouncer(self._config))
             _ = self._connection.program  # a user's tagger that cannot be made is refused before the tests

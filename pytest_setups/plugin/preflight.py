@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pytest_setups.config.settings import SettingsError
 from pytest_setups.registry.store import Registry, RegistryError
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_setups.config.settings import Settings
+    from pytest_setups.run.connection import Connection
+
+MAX_FAULTS_SHOWN: Final = 3
 
 
 def check_registry(settings: Settings) -> None:
@@ -29,6 +32,23 @@ def check_registry(settings: Settings) -> None:
             "entries are never edited"
         )
         raise RegistryError(message)
+
+
+def check_reference(connection: Connection) -> None:
+    """Check that there are keywords to compare with, where they are asked for.
+
+    Raises:
+        SettingsError: no picture has any.
+    """
+    reference = connection.reference
+    if reference is None or reference.images:
+        return
+    faults = "".join(f"; {fault}" for fault in reference.faults[:MAX_FAULTS_SHOWN])
+    message = (
+        f"--setup-reference: none of the {len(reference.keywords)} images has keywords in its metadata "
+        f"(IPTC, XMP, or an .xmp file beside it): write some, or leave the option out{faults}"
+    )
+    raise SettingsError(message)
 
 
 def check_report(settings: Settings) -> None:

@@ -23,6 +23,7 @@ from pytest_setups.run.evidence import (
     TaggerEvidence,
     VisionEvidence,
     measurement_of,
+    with_keyword_matches,
 )
 from pytest_setups.tagging.outputs import Tagging
 
@@ -107,7 +108,9 @@ class SuiteSteps:
         items = self.item.session.items  # all tests of this process: what is planned can be fetched ahead
         outcome = self.connection.outcomes(lambda: plan(items)).take(sample, stage)
         checked = check_outcome(outcome, self.connection.language(sample, stage))
-        return measurement_of(UserChecks(self.item.config).judge(checked))
+        measurement = measurement_of(UserChecks(self.item.config).judge(checked))
+        connection = self.connection
+        return with_keyword_matches(measurement, connection.settings.vocabulary, connection.reference)
 
     def _leave(self, evidence: LineT) -> LineT:
         """Keep the evidence for the report of this test, without secrets; returned is what was kept."""

@@ -230,6 +230,33 @@ class ExpectationsRecord(EntryPart):
     met: Count
 
 
+class VocabularyRecord(EntryPart):
+    """The vocabulary that keywords were compared with: its file's name, the number of its terms.
+
+    ``sha256`` is of the terms: sorted, one a line, in UTF-8.
+    """
+
+    file: PathText = None
+    sha256: Sha256
+    terms: Count
+
+
+class ReferenceRecord(EntryPart):
+    """The keywords of people that the model's were compared with.
+
+    ``images`` is the number of pictures that have any, ``images_without`` of those that were left out, and
+    ``keywords`` the number of all. ``known_to_tagger`` is ``never`` where the pictures were sent to the
+    server without their metadata, and ``possibly`` where a program was given the files.
+    """
+
+    source: Literal["metadata"]
+    images: Count
+    images_without: Count
+    keywords: Count
+    known_to_tagger: Literal["never", "possibly"]
+    faults: Annotated[list[str] | None, TextKind.FREE_TEXT] = None
+
+
 class Verification(EntryPart):
     """What was proved, when, and from which commit.
 
@@ -251,6 +278,8 @@ class Verification(EntryPart):
     results: Results | None = None
     from_entry: str | None = None
     baseline: PathText = None
+    vocabulary: VocabularyRecord | None = None
+    reference: ReferenceRecord | None = None
     figures: dict[str, Amount] | None = None
     expectations: ExpectationsRecord | None = None
 

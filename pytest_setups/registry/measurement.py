@@ -59,13 +59,34 @@ class ExpectationResult(Line):
     faults: Annotated[tuple[str, ...], TextKind.FREE_TEXT] = ()
 
 
+class OffKeyword(Line):
+    """A keyword that is not a term of the vocabulary, and the term that it is near, if any."""
+
+    keyword: Annotated[str, TextKind.FREE_TEXT]
+    near: Annotated[str | None, TextKind.FREE_TEXT] = None
+
+
+class VocabularyMatch(Line):
+    """The keywords that are not terms of the vocabulary, whose terms have this checksum."""
+
+    sha256: str
+    off: tuple[OffKeyword, ...] = ()
+
+
+class ReferenceMatch(Line):
+    """The keywords that people wrote into the picture, and those of them that the model's do not contain."""
+
+    keywords: Annotated[tuple[str, ...], TextKind.FREE_TEXT]
+    missed: Annotated[tuple[str, ...], TextKind.FREE_TEXT] = ()
+
+
 class Measurement(Line):
     """One (image, stage) outcome; times in seconds, None where there was no answer to time.
 
     ``sample`` counts the outcomes that were asked for, from 1; ``attempt`` those of one sample. Where
     only the whole image was timed, ``image_s`` says so in each of its stages; ``extra`` is what else a
     tagger command wrote of the image. The last attempt at a description carries how all three outputs of
-    its image meet the ``expectations``.
+    its image meet the ``expectations``. ``vocabulary`` and ``reference`` are of the keywords.
     """
 
     kind: Literal["measurement"] = "measurement"
@@ -87,6 +108,8 @@ class Measurement(Line):
     image_s: Seconds | None = None
     extra: Annotated[dict[str, JsonValue] | None, TextKind.JSON] = None
     expectations: ExpectationResult | None = None
+    vocabulary: VocabularyMatch | None = None
+    reference: ReferenceMatch | None = None
 
 
 def read_measurements(root: Path, results: Results) -> list[Measurement]:

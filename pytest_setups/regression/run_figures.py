@@ -8,13 +8,14 @@ computed again from a results file.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pytest_setups.registry.measurement import Measurement
+    from pytest_setups.registry.measurement import Measurement, VocabularyMatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,51 @@ def _expectations(measurements: Sequence[Measurement]) -> set[tuple[str, str]]:
     }
 
 
+def _off_vocabulary(measurements: Sequence[Measurement]) -> Share | None:
+    matches = _vocabulary_matches(measurements)
+    return share_of(sum(len(match.off) for match in matches), _matched_keywords(measurements))
+
+
+def _near_vocabulary(measurements: Sequence[Measurement]) -> Share | None:
+    off = [off for match in _vocabulary_matches(measurements) for off in match.off]
+    return share_of(sum(keyword.near is not None for keyword in off), _matched_keywords(measurements))
+
+
+def _used_once(measurements: Sequence[Measurement]) -> Share | None:
+    """The share of distinct keywords that only one picture has, whatever its samples."""
+    pictures: dict[str, set[str]] = defaultdict(set)
+    for measured in measurements:
+        for word in (measured.keywords or ()) if measured.vocabulary else ():
+            pictures[word].add(measured.image)
+    return share_of(sum(len(images) == 1 for images in pictures.values()), len(pictures))
+
+
+def _vocabulary_matches(measurements: Sequence[Measurement]) -> list[VocabularyMatch]:
+    return [measured.vocabulary for measured in measurements if measured.vocabulary]
+
+
+def _vocabularies(measurements: Sequence[Measurement]) -> set[str]:
+    return {match.sha256 for match in _vocabulary_matches(measurements)}
+
+
+def _matched_keywords(measurements: Sequence[Measurement]) -> int:
+    return sum(len(measured.keywords or ()) for measured in measurements if measured.vocabulary)
+
+
+def _pictures(measurements: Sequence[Measurement]) -> set[str]:
+    return {measured.image for measured in measurements}
+
+
+def _references(measurements: Sequence[Measurement]) -> set[tuple[str, tuple[str, ...]]]:
+    return {(measured.image, measured.reference.keywords) for measured in measurements if measured.reference}
+
+
+def _keywords_recall(measurements: Sequence[Measurement]) -> Share | None:
+    matches = [measured.reference for measured in measurements if measured.reference]
+    given = sum(len(match.keywords) for match in matches)
+    return share_of(given - sum(len(match.missed) for match in matches), given)
+
+
 def _count(number: float) -> str:
     return f"{number:.0f}" if number == round(number) else f"{number:.1f}"
 
@@ -106,6 +152,22 @@ RUN_FIGURES: Final[Mapping[str, RunFigure]] = {
         RunFigure(
             "coverage", "groups of expected words", "are met", higher_is_better=True, measure=_coverage,
             basis=_expectations, basis_name="expectations",
+        ),
+        RunFigure(
+            "off_vocabulary", "keywords", "are not in the vocabulary", higher_is_better=False,
+            measure=_off_vocabulary, basis=_vocabularies, basis_name="vocabulary",
+        ),
+        RunFigure(
+            "near_vocabulary", "keywords", "are not in the vocabulary, but near one of its terms",
+            higher_is_better=False, measure=_near_vocabulary, basis=_vocabularies, basis_name="vocabulary",
+        ),
+        RunFigure(
+            "used_once", "distinct keywords", "are those of only one picture", higher_is_better=False,
+            measure=_used_once, basis=_pictures, basis_name="images",
+        ),
+        RunFigure(
+            "keywords_recall", "reference keywords", "are among the model's", higher_is_better=True,
+            measure=_keywords_recall, basis=_references, basis_name="reference keywords",
         ),
     )
 }  # fmt: skip

@@ -14,6 +14,7 @@ from pytest_setups.api.errors import ServerError
 from pytest_setups.redaction import Redactor, redact_url, url_secrets
 from pytest_setups.registry.entry import Stage
 from pytest_setups.run import launcher, taggers
+from pytest_setups.run.reference import Reference
 from pytest_setups.serving.backends import Identity, SchemaForm
 from pytest_setups.serving.facts import ServerFacts, gather_facts
 from pytest_setups.serving.processes.batch_program import ProgramResult
@@ -166,6 +167,11 @@ class Connection:
             except (ImageError, KeyError):
                 self._hashes[name] = None
         return self._hashes[name]
+
+    @cached_property
+    def reference(self) -> Reference | None:
+        """The keywords that people wrote into the sample images, None where they were not asked for."""
+        return None if self.settings.reference is None else Reference.of(self.samples.values())
 
     @property
     def base_url(self) -> str:

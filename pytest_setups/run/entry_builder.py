@@ -18,11 +18,13 @@ from pytest_setups.registry.entry import (
     ImageRef,
     ModelRecord,
     PromptSet,
+    ReferenceRecord,
     ServerRecord,
     Stage,
     StructuredRecord,
     TaggerRecord,
     Verification,
+    VocabularyRecord,
 )
 from pytest_setups.registry.field_redaction import redact_fields
 from pytest_setups.registry.performance import reported_models
@@ -263,6 +265,8 @@ class EntryBuilder:
             from_entry=self._settings.from_entry,
             baseline=baseline,
             figures=_figures(collected.measurements),
+            vocabulary=self._vocabulary(),
+            reference=self._reference(),
         )
 
     def _expectations(self, collected: Collected) -> ExpectationsRecord | None:
@@ -275,6 +279,19 @@ class EntryBuilder:
             groups=sum(result.groups for result in results),
             met=sum(result.met for result in results),
         )
+
+    def _vocabulary(self) -> VocabularyRecord | None:
+        vocabulary = self._settings.vocabulary
+        if vocabulary is None:
+            return None
+        return VocabularyRecord(file=vocabulary.name, sha256=vocabulary.sha256, terms=len(vocabulary.terms))
+
+    def _reference(self) -> ReferenceRecord | None:
+        reference = self._connection.reference
+        # The built-in tagger sends pictures without their metadata. What another one does with the files that
+        # it is given is not known.
+        known_to_tagger = self._connection.program is not None
+        return reference.record(known_to_tagger=known_to_tagger) if reference else None
 
     def _images(self, names: Sequence[str]) -> list[ImageRef]:
         return [ImageRef(name=name, sha256=self._connection.file_sha256(name)) for name in names]

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import Field, TypeAdapter
 
+from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.field_redaction import TextKind
 from pytest_setups.registry.measurement import ExpectationResult, FailedCheck, Line, Measurement
 
 if TYPE_CHECKING:
+    from pytest_setups.checks.vocabulary import Vocabulary
     from pytest_setups.proofs.vision import VisionProof
+    from pytest_setups.run.reference import Reference
     from pytest_setups.tagging.outputs import Outcome
 
 
@@ -94,3 +97,18 @@ def measurement_of(outcome: Outcome) -> Measurement:
         image_s=round(output.image_s, 6) if output and output.image_s is not None else None,
         extra=dict(output.extra) if output and output.extra is not None else None,
     )
+
+
+def with_keyword_matches(
+    measurement: Measurement, vocabulary: Vocabulary | None, reference: Reference | None
+) -> Measurement:
+    """The measurement; that of keywords with what of them is in the vocabulary and in the reference."""
+    if measurement.stage is not Stage.KEYWORDS:
+        return measurement
+    words = measurement.keywords
+    changes = {
+        "vocabulary": vocabulary.match(words) if vocabulary and words else None,
+        # Keywords that are missing contain none of the reference: a fault must not raise the figure.
+        "reference": reference.match(measurement.image, words or ()) if reference else None,
+    }
+    return measurement.model_copy(update=changes)

@@ -46,6 +46,7 @@ class RunHeader:
         repeat: how many samples are taken of each.
         concurrency: how many images are tagged at once.
         program: a tagger that is verified in place of the built-in one.
+        reference: how many keywords of people there are, and what could not be read; a line each.
     """
 
     base_url: str
@@ -55,12 +56,13 @@ class RunHeader:
     repeat: int
     concurrency: int
     program: str | None
+    reference: Sequence[str] = ()
 
     @classmethod
     def of(cls, connection: Connection, concurrency: int) -> Self:
         """What the connection knows, without secrets."""
         redactor, server, fault = connection.redactor, connection.server, connection.fault
-        program = connection.program if server else None
+        program, reference = connection.program if server else None, connection.reference
         return cls(
             base_url=redactor.url(connection.base_url),
             server=_public(server, redactor) if server else None,
@@ -69,6 +71,7 @@ class RunHeader:
             repeat=connection.settings.repeat,
             concurrency=concurrency,
             program=None if program is None else redactor.command(program),
+            reference=[redactor.text(line) for line in reference.lines] if reference else (),
         )
 
 

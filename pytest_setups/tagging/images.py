@@ -151,6 +151,8 @@ def encode(image: Image.Image, max_edge: int) -> PreparedImage:
     # the same (https://pillow.readthedocs.io/en/stable/reference/Image.html#PIL.Image.Image.thumbnail).
     image.thumbnail((max_edge, max_edge), Image.Resampling.LANCZOS, reducing_gap=2.0)
     buffer = io.BytesIO()
+    # Pillow writes the comment of the file, in which people write captions, into the new one.
+    image.info.clear()
     image.save(buffer, FORMAT, quality=QUALITY)
     return PreparedImage(base64.b64encode(buffer.getvalue()), image.width, image.height)
 
