@@ -34,7 +34,7 @@ def own_project(pytester: pytest.Pytester) -> pytest.Pytester:
 def test_the_demo_twice_gives_two_entries(own_project: pytest.Pytester) -> None:
     for _ in range(2):
         result = own_project.runpytest("--setup-demo", "--record")
-        result.assert_outcomes(passed=41)
+        result.assert_outcomes(passed=54)
         result.stdout.fnmatch_lines(
             [
                 "setups: http://127.0.0.1:* (llama.cpp *), model toy-vlm, 13 images, concurrency 1",
@@ -56,7 +56,7 @@ def test_the_demo_twice_gives_two_entries(own_project: pytest.Pytester) -> None:
 
 
 def test_the_demo_names_what_it_sees(own_project: pytest.Pytester) -> None:
-    own_project.runpytest("--setup-demo", "--record", "-n", "2").assert_outcomes(passed=41)
+    own_project.runpytest("--setup-demo", "--record", "-n", "2").assert_outcomes(passed=54)
     lines = (own_project.path / "registry/results/toy-vlm_llama.cpp.jsonl").read_text().splitlines()
     captions = {
         line["image"]: line["text"].lower() for line in map(json.loads, lines) if line["stage"] == "caption"
@@ -69,7 +69,7 @@ def test_the_demo_names_what_it_sees(own_project: pytest.Pytester) -> None:
 
 def test_the_demo_selected_records_nothing_and_says_why(own_project: pytest.Pytester) -> None:
     result = own_project.runpytest("--setup-demo", "-k", "caption", "--record")
-    result.assert_outcomes(passed=13, deselected=28)
+    result.assert_outcomes(passed=13, deselected=41)
     result.stdout.fnmatch_lines(
         ["not recorded: test_models did not run; test_vision did not run; 26 of 39 *"]
     )
@@ -94,7 +94,7 @@ def test_a_running_llama_server(pytester: pytest.Pytester, llama: str) -> None:
     pytester.makeini("[pytest]")
     arguments = ["--setup-base-url", llama, f"--setup-images={SAMPLES}", "--setup-stream", "--record"]
     result = pytester.runpytest(*arguments)
-    result.assert_outcomes(passed=41)
+    result.assert_outcomes(passed=54)
     entry = entries(pytester.path)["toy-vlm_llama.cpp"]
     assert entry["performance"]["stages"]["description"]["ttft_p50_s"] > 0
     assert entry["server"]["command"] is None or entry["server"]["command_source"] != "given"

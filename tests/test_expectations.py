@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
 from tests.conftest import Run, draw, entries, no_traceback_of_ours, only_entry, recorded_measurements
 from tests.servers.scripted import Ask, Reply, Scripted, completion, seeing
 
+ROOT: Final = Path(__file__).parent.parent
 SAID = {
     "caption": "Two wooden boats rest on a calm river.",
     "keywords": '{"keywords": ["boats", "river", "red car", "frame %s"]}',
@@ -209,6 +214,7 @@ MATCHING = [  # expected, said, language
     ("boat", "Two BOATS rest", "en"),
     ("child", "children playing", "en"),
     ("leaf", "spiny leaves", "en"),
+    ("run", "a cat running", "en"),
     ("life jacket", "an orange life-jacket", "en"),
     ("life jacket", "two lifejackets", "en"),
     ("red-cup", "a red cup", "en"),
@@ -228,6 +234,8 @@ MATCHING = [  # expected, said, language
     ("סירה", "סירה בנהר", "he"),
 ]
 DIFFERENT = [
+    ("photographer", "an old photograph", "en"),
+    ("farmer", "a farm", "en"),
     ("car", "a cart, a scar and a carpet", "en"),
     ("life jacket", "a jacket for life", "en"),
     ("año", "un ano", "es"),
@@ -445,6 +453,18 @@ def test_github_and_the_report_show_what_is_missing(
     result.stdout.fnmatch_lines(["::error title=*expectations of boats.jpg::boats.jpg: no *giraffe*"])
     assert "giraffe" in (project.path / "summary.md").read_text()
     assert "giraffe" in (project.path / "r.html").read_text()
+
+
+def test_the_sample_pictures_are_told_from_each_other() -> None:
+    done = subprocess.run(
+        [sys.executable, "benchmarks/expectations.py"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = re.findall(r"(\d+) of (\d+) +(\d+) of (\d+)  ", done.stdout)
+    flagged, right, found, wrong = (sum(map(int, column)) for column in zip(*rows, strict=True))
+    assert right > 100
+    assert flagged == 0
+    assert found / wrong > 0.95
 
 
 def test_secrets_in_outputs_are_hidden_in_messages(

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 import snowballstemmer
@@ -35,10 +36,12 @@ _IRREGULAR: Final = {
     "men": "man", "women": "woman", "children": "child", "people": "person", "persons": "person",
     "feet": "foot", "teeth": "tooth", "geese": "goose", "mice": "mouse", "oxen": "ox", "leaves": "leaf",
     "wolves": "wolf", "knives": "knife", "calves": "calf", "shelves": "shelf", "loaves": "loaf",
-    "scarves": "scarf", "hooves": "hoof", "wives": "wife", "buses": "bus", "cacti": "cactus",
+    "scarves": "scarf", "hooves": "hoof", "wives": "wife", "buses": "bus", "lenses": "lens",
+    "cacti": "cactus",
     "fishermen": "fisherman", "firemen": "fireman", "policemen": "policeman", "horsemen": "horseman",
     "snowmen": "snowman", "sportsmen": "sportsman", "workmen": "workman", "cameramen": "cameraman",
 }  # fmt: skip
+_ENGLISH_ENDINGS: Final = frozenset({"", "s", "es", "d", "ed", "ing", "e", "y", "ies", "ied", "ying"})
 # Han, kana, Thai, Lao, Tibetan, Myanmar and Khmer are written without spaces between words.
 _WITHOUT_SPACES: Final = re.compile(
     "[\u2e80-\u2fdf\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -103,13 +106,18 @@ class MatchableText:
         if len(words) == 1 and _HANGUL.fullmatch(words[0]):
             yield from self._korean(words[0])
             return
-        stems = tuple(_stem(part, self.language) for part in words)
-        for start in range(len(self.stems) - len(stems) + 1):
-            if self.stems[start : start + len(stems)] == stems:
-                yield Span(start, start + len(stems))
+        yield from self._in_a_row(words)
         if len(words) > 1:  # "life jacket" is also written "lifejacket"
-            joined = _stem("".join(words), self.language)
-            yield from (Span(at, at + 1) for at, stem in enumerate(self.stems) if stem == joined)
+            yield from self._in_a_row(("".join(words),))
+
+    def _in_a_row(self, words: Sequence[str]) -> Iterator[Span]:
+        stems = tuple(_stem(word, self.language) for word in words)
+        for start in range(len(self.stems) - len(stems) + 1):
+            end = start + len(stems)
+            if self.stems[start:end] == stems and _are_inflections(
+                words, self.words[start:end], self.language
+            ):
+                yield Span(start, end)
 
     def _characters(self, word: str) -> Iterator[Span]:
         start = self.solid.find(word)
@@ -129,11 +137,8 @@ def has_words(text: str) -> bool:
 
 def is_same_word(first: str, second: str, language: str) -> bool:
     """Whether two words or phrases match the same texts, apart from inflection and spelling."""
-    return _key(first, language) == _key(second, language)
-
-
-def _key(text: str, language: str) -> Sequence[str]:
-    return tuple(_stem(word, language) for word in _words(_folded(text, language)))
+    text = MatchableText.of(first, language)
+    return Span(0, len(text.words)) in text.spans(second)
 
 
 def _folded(text: str, language: str) -> str:
@@ -153,6 +158,24 @@ def _folded(text: str, language: str) -> str:
 def _words(text: str) -> list[str]:
     # Marks belong to letters in Hindi and Thai, where \w does not match them; hyphens separate words.
     return "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in text).split()
+
+
+def _are_inflections(words: Sequence[str], others: Sequence[str], language: str) -> bool:
+    """Whether words of the same stems are no more than inflections of each other.
+
+    The English stemmer also removes what makes another word: photographer and photograph have one stem.
+    """
+    return language != ENGLISH or all(map(_is_inflection, words, others))
+
+
+def _is_inflection(word: str, other: str) -> bool:
+    word, other = _IRREGULAR.get(word, word), _IRREGULAR.get(other, other)
+    pairs = zip(word, other, strict=False)
+    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    # run, running: the last consonant is doubled.
+    doubled = word[common - 1 : common]
+    endings = (word[common:], other[common:])
+    return all({ending, ending.removeprefix(doubled)} & _ENGLISH_ENDINGS for ending in endings)
 
 
 @lru_cache(maxsize=50_000)
