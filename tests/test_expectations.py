@@ -399,12 +399,6 @@ def test_a_bound_accepts_some_misses_and_no_forbidden_word(
     assert len(entries(project.path)) == 1
 
 
-def test_a_bound_without_expectations_cannot_be_judged(run: Run) -> None:
-    result = run("--setup-fail-if=coverage:0.5")
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["failed: coverage:0.5 cannot be judged: coverage was not measured in *"])
-
-
 @pytest.mark.usefixtures("say")
 def test_a_comparison_has_it_before_and_after(run: Run, expect: Expect, say: Say) -> None:
     expect(MET)
@@ -477,3 +471,19 @@ def test_secrets_in_outputs_are_hidden_in_messages(
     assert "hunter22" not in result.stdout.str()
     document: Any = json.dumps(only_entry(project.path))
     assert "hunter22" not in document
+
+
+@pytest.mark.parametrize(
+    "expected", [None, '["boats.jpg"]\nmust_not = ["car"]\n'], ids=["no file", "no groups"]
+)
+def test_a_bound_on_the_coverage_needs_expected_words(
+    run: Run, server: Scripted, expect: Expect, expected: str | None
+) -> None:
+    if expected is not None:
+        expect(expected)
+
+    result = run("--setup-fail-if=coverage:0.9")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --setup-fail-if coverage: no words are expected of these images; *"])
+    assert server.asks == []

@@ -15,6 +15,7 @@ from pytest_setups.plugin import user_hooks
 from pytest_setups.plugin.console import TerminalAnnouncer
 from pytest_setups.plugin.exit_status import exit_status
 from pytest_setups.plugin.preflight import (
+    check_coverage,
     check_reference,
     check_registry,
     check_report,
@@ -93,6 +94,7 @@ class Controller:
             check_registry(self._settings)
             check_report(self._settings)
             check_reference(self._connection)
+            check_coverage(self._settings, self._connection.expectations)
             self._gate.load()
             self._connection.connect(TerminalAnnouncer(self._config))
             _ = self._connection.program  # a user's tagger that cannot be made is refused before the tests

@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.config.settings import SettingsError
+from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.store import Registry, RegistryError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pytest
 
+    from pytest_setups.checks.expectations import Expectation
     from pytest_setups.config.settings import Settings
     from pytest_setups.run.connection import Connection
 
@@ -49,6 +53,22 @@ def check_reference(connection: Connection) -> None:
         f"(IPTC, XMP, or an .xmp file beside it): write some, or leave the option out{faults}"
     )
     raise SettingsError(message)
+
+
+def check_coverage(settings: Settings, expectations: Mapping[str, Expectation]) -> None:
+    """Check that a bound on the coverage can be judged.
+
+    Raises:
+        SettingsError: no words are expected of any image.
+    """
+    if not settings.bounds_coverage:
+        return
+    if not any(part.must for image in expectations.values() for part in (image, *map(image.of, Stage))):
+        message = (
+            "--setup-fail-if coverage: no words are expected of these images; "
+            "write expectations.toml beside them, or add --setup-expectations FILE"
+        )
+        raise SettingsError(message)
 
 
 def check_report(settings: Settings) -> None:
