@@ -6,7 +6,6 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.registry.entry import Stage
-from pytest_setups.regression.run_figures import RUN_FIGURES
 from pytest_setups.tagging.command_template import LANGUAGE_PLACEHOLDERS
 from pytest_setups.tagging.keyword_schema import MAX_TERMS
 
@@ -109,7 +108,6 @@ def _in_languages(settings: Settings) -> Iterator[str]:
 def _in_comparison(settings: Settings) -> Iterator[str]:
     if settings.baseline is None:
         yield from _without_baseline(settings)
-    yield from _without_measure(settings)
     for bound in filter(attrgetter("needs_baseline"), settings.fail_if):
         if settings.tagger_command is not None and all(n.startswith(_STAGE_FIGURES) for n in bound.names):
             yield (
@@ -118,14 +116,6 @@ def _in_comparison(settings: Settings) -> Iterator[str]:
             )
         if not settings.stream and all(name.endswith(".ttft") for name in bound.names):
             yield f"{bound.text!r}: the time to first token is measured only with --setup-stream"
-
-
-def _without_measure(settings: Settings) -> Iterator[str]:
-    """A bound on a figure of the run that this run cannot measure."""
-    for bound in settings.fail_if:
-        for needs in filter(None, (RUN_FIGURES[name].needs for name in bound.names if name in RUN_FIGURES)):
-            if not getattr(settings, needs):
-                yield f"{bound.text!r} is measured only with --setup-{needs.replace('_', '-')}"
 
 
 def _without_baseline(settings: Settings) -> Iterator[str]:

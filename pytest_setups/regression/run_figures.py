@@ -44,7 +44,6 @@ class RunFigure:
         hidden_at_zero: whether reporters leave it out while it is zero.
         basis: what two runs must have in common for their figures to compare; None where nothing is needed.
         basis_name: the basis in words, in the plural.
-        needs: the field of the settings without which it is never measured, such as ``vocabulary``.
     """
 
     name: str
@@ -55,7 +54,6 @@ class RunFigure:
     hidden_at_zero: bool = False
     basis: Callable[[Sequence[Measurement]], object] | None = None
     basis_name: str = ""
-    needs: str | None = None
 
     def compares(self, before: Sequence[Measurement], after: Sequence[Measurement]) -> bool:
         """Whether the figures of two runs have the same basis."""
