@@ -12,7 +12,15 @@ from typing import Any, Final
 
 import pytest
 
-from tests.conftest import Run, draw, entries, no_traceback_of_ours, only_entry, recorded_measurements
+from tests.conftest import (
+    Command,
+    Run,
+    draw,
+    entries,
+    no_traceback_of_ours,
+    only_entry,
+    recorded_measurements,
+)
 from tests.servers.scripted import Ask, Reply, Scripted, completion, seeing
 
 ROOT: Final = Path(__file__).parent.parent
@@ -447,6 +455,60 @@ def test_github_and_the_report_show_what_is_missing(
     result.stdout.fnmatch_lines(["::error title=*expectations of boats.jpg::boats.jpg: no *giraffe*"])
     assert "giraffe" in (project.path / "summary.md").read_text()
     assert "giraffe" in (project.path / "r.html").read_text()
+
+
+def test_a_draft_from_an_entry_is_met_by_what_the_entry_recorded(
+    run: Run, say: Say, project: pytest.Pytester, setups: Command
+) -> None:
+    say(
+        caption="Two boats on a river, \x1b[31m\n#%s.", keywords='["boats", "a \\"red\\" car", "river", "%s"]'
+    )
+    run("--record").assert_outcomes(passed=11)
+    images, file = project.path / "sample_images", project.path / "sample_images/expectations.toml"
+    arguments = ["expect", str(images), "--from=served_vllm", f"--registry={project.path / 'registry'}"]
+    printed = setups(*arguments)
+    assert printed.code == 0
+    assert '["boats.jpg"]\nmust = [["boats"], ["river"], ["a \\"red\\" car"]]' in printed.out
+    assert "# Two boats on a river, #" in printed.out
+    written = setups(*arguments, "-o", str(file))
+    assert written.code == 0
+    text = file.read_text()
+    assert printed.out.endswith(text)
+    assert "3 pictures; look at each" in written.out
+    run("-k", "test_expectations").assert_outcomes(passed=3, deselected=11)
+    again = setups(*arguments, "-o", str(file))
+    assert again.code == 2
+    assert "exists and is not overwritten: name another file with -o" in again.err
+    assert file.read_text() == text
+
+
+def test_a_draft_leaves_out_keywords_of_most_pictures_and_says_which_it_does_not_know(
+    run: Run, say: Say, project: pytest.Pytester, setups: Command
+) -> None:
+    draw(project.path / "sample_images/dog.jpg", "gold")
+    say(keywords='["Sepia", "nature", "subject %s"]')
+    run("--record").assert_outcomes(passed=14)
+    draw(project.path / "sample_images/new.jpg", "teal")
+    registry = f"--registry={project.path / 'registry'}"
+    done = setups("expect", str(project.path / "sample_images"), "--from=served_vllm", registry)
+    assert "# Left out, because most pictures have them: nature, sepia\n" in done.out
+    assert 'must = [["subject 1"]]' in done.out
+    assert '# ["new.jpg"]: the entry has no picture of this name' in done.out
+    assert "new.jpg: served_vllm has no such picture" in done.err
+    (project.path / "other").mkdir()
+    draw(project.path / "other/x.jpg", "plum")
+    done = setups("expect", str(project.path / "other"), "--from=served_vllm", registry)
+    assert (done.code, "served_vllm has none of these pictures" in done.err) == (2, True)
+    done = setups("expect", str(project.path / "nowhere"), "--from=served_vllm", registry)
+    assert (done.code, "no such file or folder" in done.err) == (2, True)
+
+
+def test_words_are_matched_in_the_language_that_is_asked_for(run: Run, expect: Expect, say: Say) -> None:
+    say(**SAID | {"caption": "Zwei alte Häuser stehen am ruhigen Fluss hinter den Booten."})
+    expect("['boats.jpg'.caption]\nmust = ['Haus']")
+    arguments = ("-k", "test_expectations")
+    run(*arguments, "--setup-language=caption=de").assert_outcomes(passed=1, deselected=11)
+    run(*arguments).assert_outcomes(failed=1, deselected=11)
 
 
 def test_the_sample_pictures_are_told_from_each_other() -> None:

@@ -7,6 +7,7 @@ stage for a group of that stage. Words that must not be said must not be in any 
 from __future__ import annotations
 
 import hashlib
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -29,6 +30,7 @@ MAX_WORD: Final = 100
 MAX_QUOTED: Final = 200
 # Outputs beyond this are cut: a loop fails its own check.
 MAX_SEARCHED: Final = 20_000
+NO_LANGUAGES: Final[Mapping[Stage, str]] = MappingProxyType({})
 
 
 def _word(value: str) -> str:
@@ -149,9 +151,11 @@ def said_in(outputs: Mapping[Stage, Output | None]) -> Said:
     return {stage: _texts(output) if output else () for stage, output in outputs.items()}
 
 
-def judge_expectation(expectation: Expectation, said: Said) -> ExpectationResult:
-    """Judge what was said of a picture."""
-    search = _Search(expectation, said)
+def judge_expectation(
+    expectation: Expectation, said: Said, languages: Mapping[Stage, str] = NO_LANGUAGES
+) -> ExpectationResult:
+    """Judge what was said of a picture; ``languages`` are those of stages of which it expects none."""
+    search = _Search(expectation, said, languages)
     groups, missed = expectation.groups, tuple(search.missed_groups())
     return ExpectationResult(
         sha256=expectation.sha256,
@@ -179,15 +183,13 @@ def expectations_sha256(expectations: Mapping[str, Expectation]) -> str:
 class _Search:
     """The words of an expectation, looked for in the outputs of a picture."""
 
-    def __init__(self, expectation: Expectation, said: Said) -> None:
+    def __init__(self, expectation: Expectation, said: Said, languages: Mapping[Stage, str]) -> None:
         self._expectation = expectation
-        self._texts = {
-            stage: [
-                MatchableText.of(text[:MAX_SEARCHED], expectation.language_of(stage) or ENGLISH)
-                for text in said.get(stage, ())
-            ]
-            for stage in Stage
-        }
+        self._texts: dict[Stage, list[MatchableText]] = {}
+        for stage in Stage:
+            language = expectation.language_of(stage) or languages.get(stage, ENGLISH)
+            texts = said.get(stage, ())
+            self._texts[stage] = [MatchableText.of(text[:MAX_SEARCHED], language) for text in texts]
 
     def missed_groups(self) -> Iterator[str]:
         """A reason for each group of which no word is said."""

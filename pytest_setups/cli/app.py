@@ -6,7 +6,13 @@ from typing import Annotated
 
 import typer
 
-from pytest_setups.cli import comparison_commands, entry_commands, maintenance_commands, page_commands
+from pytest_setups.cli import (
+    comparison_commands,
+    entry_commands,
+    expectation_commands,
+    maintenance_commands,
+    page_commands,
+)
 from pytest_setups.cli.output import FINDINGS, USAGE_ERROR, stop
 from pytest_setups.registry.parsing import EntryError
 from pytest_setups.registry.store import RegistryError
@@ -31,6 +37,7 @@ app.command("index")(maintenance_commands.index)
 app.command("schema")(maintenance_commands.schema)
 app.command("env")(maintenance_commands.env)
 app.command("import")(maintenance_commands.import_files)
+app.command("expect")(expectation_commands.expect)
 app.command("report")(page_commands.report)
 app.command("site")(page_commands.site)
 

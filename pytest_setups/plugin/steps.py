@@ -90,7 +90,8 @@ class SuiteSteps:
             )
         source = connection.outcomes(lambda: plan(self.item.session.items))
         said = said_in({stage: source.latest(sample, stage).output for stage in Stage})
-        result = judge_expectation(connection.expectations[sample.name], said)
+        expectation, languages = connection.expectations[sample.name], connection.settings.language
+        result = judge_expectation(expectation, said, languages)
         # With a bound on the share of groups met, the bound judges them, and not each image for itself.
         faults = result.faults if connection.settings.bounds_coverage else (*result.missed, *result.faults)
         reason = f"{sample.name}: {'; '.join(faults)}\n{quote(said)}" if faults else None
