@@ -91,6 +91,8 @@ def test_keywords_of_embedded_xmp(picture: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif", ".avif"])
 def test_keywords_of_other_formats(suffix: str, tmp_path: Path) -> None:
+    if suffix not in Image.registered_extensions():
+        pytest.skip("this Pillow has no AVIF")
     path = tmp_path / f"photo{suffix}"
     data = xmp("boat").encode()
     image = Image.new("RGB", (16, 16))

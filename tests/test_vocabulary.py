@@ -55,6 +55,22 @@ def test_a_keyword_that_is_nearly_a_term(keyword: str) -> None:
     assert off.near == NEAR[keyword]
 
 
+@pytest.mark.parametrize(
+    ("language", "keyword", "term"),
+    [("de", "Häuser", "Haus"), ("fr", "bateaux", "bateau"), ("ru", "лодки", "лодка"), ("es", "gatos", "gato")],
+)
+def test_inflections_are_those_of_the_language(language: str, keyword: str, term: str) -> None:
+    (off,) = Vocabulary("terms.txt", (term,)).match([keyword], language).off
+    assert off.near == term
+
+
+def test_a_run_in_a_language_compares_in_it(run: Run, project: pytest.Pytester, server: Scripted) -> None:
+    keywords(server, ["bateaux", "chevaux", "ciel"])
+    one = ("-k", "keywords and cat", "--setup-warmup=0")
+    result = run(terms(project, "bateau\ncheval"), "--setup-language=fr", *one)
+    result.stdout.fnmatch_lines(["off the vocabulary: bateaux 1 (-> bateau), chevaux 1 (-> cheval), ciel 1"])
+
+
 @pytest.mark.parametrize("keyword", ["coat", "goat", "pocket", "tower", "red boat", "!!", "船", "haven"])
 def test_a_keyword_that_is_another_word(keyword: str) -> None:
     (off,) = Vocabulary("terms.txt", TERMS).match([keyword]).off
@@ -82,7 +98,7 @@ def test_the_figures_are_shown_and_recorded(run: Run, project: pytest.Pytester, 
     digest = hashlib.sha256("".join(f"{term}\n" for term in sorted(TERMS)).encode()).hexdigest()
     assert verification["vocabulary"] == {"file": "terms.txt", "sha256": digest, "terms": len(TERMS)}
     assert 'name="setup.off_vocabulary"' in (project.path / "j.xml").read_text()
-    assert "off_vocabulary" in (project.path / "r.html").read_text()
+    assert "off the vocabulary: boats 2 (-&gt; boat), sofa 2" in (project.path / "r.html").read_text()
 
 
 def test_the_results_say_which_keywords_they_were(

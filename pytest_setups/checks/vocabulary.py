@@ -16,7 +16,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
@@ -25,7 +25,7 @@ from pytest_setups.checks.word_matching import ENGLISH, MatchableText
 from pytest_setups.registry.measurement import OffKeyword, VocabularyMatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 # One letter makes another word of a shorter one: horse and house, beach and bench.
 LETTERS_FOR_ONE_EDIT: Final = 7
@@ -42,66 +42,74 @@ class Vocabulary:
     Attributes:
         name: the name of its file.
         terms: distinct, in the order of the file.
-        language: ISO 639-1 code of the language whose inflections count.
     """
 
     name: str
     terms: tuple[str, ...]
-    language: str = ENGLISH
 
     @cached_property
     def sha256(self) -> str:
         """Sha256 (hex) of the terms, sorted, one a line in UTF-8: the same however a file holds them."""
         return hashlib.sha256("".join(f"{term}\n" for term in sorted(self.terms)).encode()).hexdigest()
 
-    def match(self, keywords: Iterable[str]) -> VocabularyMatch:
-        """The keywords that are not terms, each with the term that it is near."""
+    def match(self, keywords: Iterable[str], language: str = ENGLISH) -> VocabularyMatch:
+        """The keywords that are not terms, each with the term that it is near in a language (ISO 639-1)."""
         off = [word for word in keywords if composed(word) not in self._known]
-        matched = tuple(OffKeyword(keyword=word, near=self.nearest(word)) for word in off)
+        terms = self._terms_in(language) if off else None
+        matched = tuple(OffKeyword(keyword=word, near=terms.nearest(word) if terms else None) for word in off)
         return VocabularyMatch(sha256=self.sha256, off=matched)
-
-    def nearest(self, keyword: str) -> str | None:
-        """The term that a keyword is near, by the first of the three rules that gives one."""
-        return (
-            self._by_letters.get(_letters(keyword))
-            or self._by_stems.get(self._stems(keyword))
-            or self._by_spelling(self._joined_stems(keyword))
-        )
 
     @cached_property
     def _known(self) -> frozenset[str]:
         return frozenset(map(composed, self.terms))
 
     @cached_property
-    def _by_letters(self) -> Mapping[str, str]:
-        return self._index(_letters)
+    def _by_language(self) -> dict[str, _NearTerms]:
+        return {}
 
-    @cached_property
-    def _by_stems(self) -> Mapping[str, str]:
-        return self._index(self._stems)
+    def _terms_in(self, language: str) -> _NearTerms:
+        if language not in self._by_language:
+            self._by_language[language] = _NearTerms.of(self.terms, language)
+        return self._by_language[language]
 
-    @cached_property
-    def _by_joined_stems(self) -> Mapping[str, str]:
-        return self._index(self._joined_stems)
 
-    def _stems(self, text: str) -> str:
-        return " ".join(MatchableText.of(text, self.language).stems)
+@dataclass(frozen=True, slots=True)
+class _NearTerms:
+    """The terms by what a keyword that is near them has in common with them."""
 
-    def _joined_stems(self, text: str) -> str:
-        # Not whole words: beaches and benches differ in one of seven letters.
-        return self._stems(text).replace(" ", "")
+    language: str
+    by_letters: Mapping[str, str]
+    by_stems: Mapping[str, str]
+    by_joined_stems: Mapping[str, str]
 
-    def _index(self, key: Callable[[str], str]) -> Mapping[str, str]:
+    @classmethod
+    def of(cls, terms: Sequence[str], language: str) -> Self:
+        """The terms in a language."""
         # Reversed: of several terms with one key, the first in the file remains.
-        return {made: term for term in reversed(self.terms) if (made := key(term))}
+        keys = [(term, _letters(term), _stems(term, language)) for term in reversed(terms)]
+        return cls(
+            language,
+            by_letters={letters: term for term, letters, _ in keys if letters},
+            by_stems={stems: term for term, _, stems in keys if stems},
+            by_joined_stems={_joined(stems): term for term, _, stems in keys if stems},
+        )
+
+    def nearest(self, keyword: str) -> str | None:
+        """The term that a keyword is near, by the first of the three rules that gives one."""
+        stems = _stems(keyword, self.language)
+        return (
+            self.by_letters.get(_letters(keyword))
+            or self.by_stems.get(stems)
+            or self._by_spelling(_joined(stems))
+        )
 
     def _by_spelling(self, stems: str) -> str | None:
         if len(stems) < LETTERS_FOR_ONE_EDIT - 1:  # the term may be one letter longer
             return None
-        candidates = list(self._by_joined_stems)
+        candidates = list(self.by_joined_stems)
         close = process.extract(stems, candidates, scorer=OSA.distance, score_cutoff=2, limit=None)
         allowed = [term for term, edits, _ in close if edits <= _edits(max(len(term), len(stems)))]
-        return self._by_joined_stems[allowed[0]] if allowed else None
+        return self.by_joined_stems[allowed[0]] if allowed else None
 
 
 def composed(text: str) -> str:
@@ -116,3 +124,12 @@ def _edits(letters: int) -> int:
 def _letters(text: str) -> str:
     decomposed = _ACCENTS.sub("", unicodedata.normalize("NFKD", text.casefold()))
     return _NO_LETTER.sub("", unicodedata.normalize("NFC", decomposed))
+
+
+def _stems(text: str, language: str) -> str:
+    return " ".join(MatchableText.of(text, language).stems)
+
+
+def _joined(stems: str) -> str:
+    # Not whole words: beaches and benches differ in one of seven letters.
+    return stems.replace(" ", "")

@@ -10,6 +10,7 @@ import pytest
 from pytest_setups.api.errors import ServerError
 from pytest_setups.checks.expectations import judge_expectation, quote, said_in
 from pytest_setups.checks.output_checks import check_outcome
+from pytest_setups.checks.word_matching import ENGLISH
 from pytest_setups.plugin.state import SUITE_NODE
 from pytest_setups.plugin.user_hooks import UserChecks
 from pytest_setups.proofs.vision import prove_vision
@@ -108,10 +109,13 @@ class SuiteSteps:
             )
         items = self.item.session.items  # all tests of this process: what is planned can be fetched ahead
         outcome = self.connection.outcomes(lambda: plan(items)).take(sample, stage)
-        checked = check_outcome(outcome, self.connection.language(sample, stage))
-        measurement = measurement_of(UserChecks(self.item.config).judge(checked))
         connection = self.connection
-        return with_keyword_matches(measurement, connection.settings.vocabulary, connection.reference)
+        language = connection.language(sample, stage)
+        checked = check_outcome(outcome, language)
+        measurement = measurement_of(UserChecks(self.item.config).judge(checked))
+        return with_keyword_matches(
+            measurement, connection.settings.vocabulary, connection.reference, language or ENGLISH
+        )
 
     def _leave(self, evidence: LineT) -> LineT:
         """Keep the evidence for the report of this test, without secrets; returned is what was kept."""

@@ -13,7 +13,7 @@ from pytest_setups.registry.parsing import EntryError
 from pytest_setups.registry.timeline import date_order
 from pytest_setups.regression.baseline import BaselineError, Gate, is_path, load_baseline
 from pytest_setups.regression.levels import judge_levels
-from pytest_setups.report import comparison_text
+from pytest_setups.report import comparison_text, library_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -81,6 +81,11 @@ class ReportData:
     notices: Sequence[str] = ()
     levels: Sequence[FigureLevel] = ()
     pictures: Sequence[PictureChange] = ()
+
+    @property
+    def off_vocabulary(self) -> list[str]:
+        """The most frequent keywords off the vocabulary, a line at most."""
+        return list(library_text.off_vocabulary(self.measurements))
 
     @property
     def images(self) -> list[ImageResult]:

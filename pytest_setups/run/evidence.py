@@ -100,15 +100,18 @@ def measurement_of(outcome: Outcome) -> Measurement:
 
 
 def with_keyword_matches(
-    measurement: Measurement, vocabulary: Vocabulary | None, reference: Reference | None
+    measurement: Measurement, vocabulary: Vocabulary | None, reference: Reference | None, language: str
 ) -> Measurement:
-    """The measurement; that of keywords with what of them is in the vocabulary and in the reference."""
+    """The measurement; that of keywords with what of them is in the vocabulary and in the reference.
+
+    ``language`` is the ISO 639-1 code of the language whose inflections count.
+    """
     if measurement.stage is not Stage.KEYWORDS:
         return measurement
     words = measurement.keywords
     changes = {
-        "vocabulary": vocabulary.match(words) if vocabulary and words else None,
+        "vocabulary": vocabulary.match(words, language) if vocabulary and words else None,
         # Keywords that are missing contain none of the reference: a fault must not raise the figure.
-        "reference": reference.match(measurement.image, words or ()) if reference else None,
+        "reference": reference.match(measurement.image, words or (), language) if reference else None,
     }
     return measurement.model_copy(update=changes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from pytest_setups.checks.word_matching import ENGLISH, MatchableText
+from pytest_setups.checks.word_matching import MatchableText
 from pytest_setups.registry.entry import ReferenceRecord
 from pytest_setups.registry.measurement import ReferenceMatch
 from pytest_setups.tagging.picture_keywords import read_keywords
@@ -56,7 +56,7 @@ class Reference:
         without = f", {self.images_without} without are left out" if self.images_without else ""
         return f"{count} reference keywords in {self.images} of {len(self.keywords)} images{without}"
 
-    def match(self, image: str, keywords: Sequence[str], language: str = ENGLISH) -> ReferenceMatch | None:
+    def match(self, image: str, keywords: Sequence[str], language: str) -> ReferenceMatch | None:
         """The image's reference beside the model's keywords; None where it has none.
 
         A reference keyword is contained in a keyword that has all its words next to each other, in any
