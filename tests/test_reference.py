@@ -241,7 +241,9 @@ def test_the_recall_is_shown_and_recorded(run: Run, project: pytest.Pytester) ->
     ])  # fmt: skip
     verification = only_entry(project.path)["verification"]
     assert verification["figures"]["keywords_recall"] == 0.5
-    assert verification["reference"] == {
+    reference = verification["reference"]
+    assert len(reference.pop("sha256")) == 64
+    assert reference == {
         "source": "metadata",
         "images": 2,
         "images_without": 1,

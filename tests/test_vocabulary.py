@@ -10,7 +10,7 @@ from itertools import count
 import pytest
 
 from pytest_setups.checks.vocabulary import Vocabulary
-from tests.conftest import Run, draw, no_traceback_of_ours, only_entry, recorded_measurements
+from tests.conftest import Command, Run, draw, no_traceback_of_ours, only_entry, recorded_measurements
 from tests.servers.scripted import Ask, Reply, Scripted, completion, seeing
 
 TERMS = ("boat", "cat", "Eiffel Tower", "harbour", "rocket", "t-shirt", "raccoon", "café")
@@ -57,7 +57,12 @@ def test_a_keyword_that_is_nearly_a_term(keyword: str) -> None:
 
 @pytest.mark.parametrize(
     ("language", "keyword", "term"),
-    [("de", "Häuser", "Haus"), ("fr", "bateaux", "bateau"), ("ru", "лодки", "лодка"), ("es", "gatos", "gato")],
+    [
+        ("de", "Häuser", "Haus"),
+        ("fr", "bateaux", "bateau"),
+        ("ru", "лодки", "лодка"),
+        ("es", "gatos", "gato"),
+    ],
 )
 def test_inflections_are_those_of_the_language(language: str, keyword: str, term: str) -> None:
     (off,) = Vocabulary("terms.txt", (term,)).match([keyword], language).off
@@ -168,6 +173,30 @@ def test_figures_of_two_vocabularies_do_not_compare(judged: pytest.RunResult) ->
     judged.assert_outcomes(passed=11)
     judged.stdout.re_match_lines([r"off_vocabulary +- +0\.000 +other vocabulary"])
     judged.stdout.re_match_lines([r"used_once +0\.\d+ +0\.\d+"])
+
+
+def test_diff_has_no_change_between_figures_of_two_vocabularies(
+    run: Run,
+    project: pytest.Pytester,
+    server: Scripted,
+    setups: Command,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    keywords(server, ["boats", "cat", "sofa"], ["boat", "rocket", "cat"], ["boat", "cat", "harbour"])
+    given = {"a": terms(project), "b": terms(project, "boat\ncat", "b.txt"), "c": terms(project)}
+    for slug, vocabulary in given.items():
+        run(vocabulary, "--record", f"--setup-slug={slug}", "--setup-warmup=0")
+    capsys.readouterr()
+    registry = f"--registry={project.path / 'registry'}"
+    changes = {
+        other: {
+            row["name"]: row["change"]
+            for row in setups("diff", "a", other, registry, "--json").json["outcomes"]
+        }
+        for other in ("b", "c")
+    }
+    assert changes["b"]["off_vocabulary"] is None
+    assert changes["c"]["off_vocabulary"] == 0
 
 
 def test_figures_of_one_vocabulary_compare_however_its_file_is_written(

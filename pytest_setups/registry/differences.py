@@ -213,12 +213,28 @@ def _outcomes(entry: Entry) -> dict[str, Any]:
     return outcomes | (verification.figures or {})
 
 
+def _figure_bases(entry: Entry) -> dict[str, str | None]:
+    """What the figures of one run were measured against, by checksum: only the same ones compare."""
+    verification = entry.verification
+    vocabulary = verification.vocabulary.sha256 if verification.vocabulary else None
+    return {
+        "coverage": verification.expectations.sha256 if verification.expectations else None,
+        "off_vocabulary": vocabulary,
+        "near_vocabulary": vocabulary,
+        "keywords_recall": verification.reference.sha256 if verification.reference else None,
+    }
+
+
 def _outcome_differences(a: Entry, b: Entry, *, rated: bool) -> list[OutcomeDifference]:
     """The outcomes that one of the entries has; ``rated`` says that their change means something."""
     outcomes_a, outcomes_b = _outcomes(a), _outcomes(b)
+    bases_a, bases_b = _figure_bases(a), _figure_bases(b)
+    others = {name for name, basis in bases_a.items() if basis != bases_b[name]}
     values = {name: (outcomes_a.get(name), outcomes_b.get(name)) for name in outcomes_a | outcomes_b}
     return [
-        OutcomeDifference(name, a_value, b_value, _change(a_value, b_value) if rated else None)
+        OutcomeDifference(
+            name, a_value, b_value, _change(a_value, b_value) if rated and name not in others else None
+        )
         for name, (a_value, b_value) in values.items()
         if a_value is not None or b_value is not None
     ]

@@ -244,12 +244,14 @@ class VocabularyRecord(EntryPart):
 class ReferenceRecord(EntryPart):
     """The keywords of people that the model's were compared with.
 
-    ``images`` is the number of pictures that have any, ``images_without`` of those that were left out, and
-    ``keywords`` the number of all. ``known_to_tagger`` is ``never`` where the pictures were sent to the
-    server without their metadata, and ``possibly`` where a program was given the files.
+    ``sha256`` is of all of them with their pictures. ``images`` is the number of pictures that have any,
+    ``images_without`` of those that were left out, and ``keywords`` the number of all. ``known_to_tagger``
+    is ``never`` where the pictures were sent to the server without their metadata, and ``possibly`` where a
+    program was given the files.
     """
 
     source: Literal["metadata"]
+    sha256: Sha256
     images: Count
     images_without: Count
     keywords: Count
