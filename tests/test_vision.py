@@ -2,54 +2,75 @@
 
 from __future__ import annotations
 
+import random
+import threading
 from collections.abc import Callable
 
 import pytest
 
 from tests.conftest import Run, entries
+from tests.servers import eyes
 from tests.servers.scripted import Ask, Reply, Scripted, as_json, completion, seeing, words
 
+NICE = "A nice photograph of something."
+TEXT_ONLY = {"message": "tiny-text is not a multimodal model", "type": "BadRequestError"}
+NO_PROJECTOR = {"code": 500, "message": "image input is not supported - hint: provide the mmproj"}
+
+
+def faulty(name: str) -> Callable[[Ask], Reply]:
+    return eyes.FAULTY[name](random.Random(1))
+
+
 BLIND: dict[str, tuple[Callable[[Ask], Reply], str]] = {
-    "dropped, usage given": (
-        lambda ask: completion(words(ask), prompt_tokens=40),
-        "the picture is dropped: 40 prompt tokens with it, 40 without it",
+    "dropped": (
+        lambda _: completion(NICE, prompt_tokens=40),
+        "the picture is dropped: 40 prompt tokens with it, 40 without it; '*' got 'A nice photograph of *",
     ),
     "ignored": (
-        lambda ask: completion("A nice photograph of something.", prompt_tokens=300 if ask.picture else 40),
-        "a white disc on red and a yellow square on blue got the same answer, 'A nice photograph*",
+        lambda ask: eyes.answer(ask, NICE if ask.picture else "Nothing is attached here."),
+        "blind: all 8 control pictures got the same answer, 'A nice photograph of something.'",
     ),
     "ignored, no usage": (
-        lambda _: completion("A nice photograph of something.", prompt_tokens=None),
-        "a white disc on red and a yellow square on blue got the same answer*",
+        lambda ask: completion(NICE if ask.picture else "Nothing is attached here.", prompt_tokens=None),
+        "blind: all 8 control pictures got the same answer, 'A nice photograph of something.'",
+    ),
+    "the answer without a picture": (
+        lambda ask: eyes.answer(ask, NICE),
+        "no usable answer: 8 of 8 control pictures; '*': it is the answer without a picture: 'A nice *",
     ),
     "silent": (
-        lambda ask: completion("...", prompt_tokens=300 if ask.picture else 40),
-        "the answer to a control picture has no words",
+        lambda ask: eyes.answer(ask, "..."),
+        "no usable answer: 8 of 8 control pictures; '*': no-words: *'...'",
+    ),
+    "exclamation marks": (
+        lambda ask: eyes.answer(ask, "!!!!!!!!!!!!"),
+        "no usable answer: 8 of 8 control pictures; '*': one-token: one token repeated: '!!!!!!!!!!!!'",
+    ),
+    "two refusals": (
+        lambda ask: eyes.answer(
+            ask, f"I'm sorry, I cannot see {'the image' if words(ask) < 'A h' else 'any picture here'}."
+        ),
+        "no usable answer: 8 of 8 control pictures; '*': refusal: *I'm sorry, I cannot see *",
+    ),
+    "random words": (
+        faulty("random words"),
+        "blind: the answers do not depend on the picture (p = *); '*' got '*' and then '*'",
+    ),
+    "stale by one": (
+        faulty("stale by one"),
+        "stale by one: answers are about the picture of the request before (p = *); '*', asked after '*",
+    ),
+    "right one time in three": (faulty("right one time in three"), "*: *control pictures*"),
+    "background only": (
+        faulty("background only"),
+        "only the background is seen: '* on *' and '* on *' got the same answer, 'A plain *",
     ),
     "text-only llama.cpp": (
-        lambda ask: (
-            seeing(ask)
-            if not ask.picture
-            else as_json(
-                {
-                    "error": {
-                        "code": 500,
-                        "message": "image input is not supported - hint: provide the mmproj",
-                    }
-                },
-                500,
-            )
-        ),
+        lambda ask: as_json({"error": NO_PROJECTOR}, 500) if ask.picture else seeing(ask),
         "HTTP 500 from *: image input is not supported - hint: provide the mmproj",
     ),
     "text-only vllm": (
-        lambda ask: (
-            seeing(ask)
-            if not ask.picture
-            else as_json(
-                {"error": {"message": "tiny-text is not a multimodal model", "type": "BadRequestError"}}, 400
-            )
-        ),
+        lambda ask: as_json({"error": TEXT_ONLY}, 400) if ask.picture else seeing(ask),
         "HTTP 400 from *: tiny-text is not a multimodal model",
     ),
 }
@@ -71,14 +92,124 @@ def test_the_evidence_is_in_the_entry(run: Run, project: pytest.Pytester, server
     (entry,) = entries(project.path).values()
     vision = entry["verification"]["vision"]
     assert vision["seen"] is True
-    assert vision["prompt_tokens"] == {
-        "no picture": 100,
-        "white disc on red": 300,
-        "yellow square on blue": 300,
-    }
-    assert len(set(vision["answers"].values())) == 3
-    controls = [ask for ask in server.asks if ask.body["temperature"] == 0]
-    assert len(controls) == 3
+    assert vision["p_value"] == 1 / 40320
+    assert vision["without_picture"]["prompt_tokens"] == 100
+    (experiment,) = vision["experiments"]
+    assert experiment["p_value"] == vision["p_value"]
+    assert experiment["recognised"] == 8
+    assert len(set(experiment["codes"])) == 8
+    assert experiment["prompt_tokens"] == [[300, 300]] * 8
+    assert [len(row) for row in experiment["similarities"]] == [8] * 8
+    asked = [ask for ask in server.asks if ask.body["temperature"] == 0]
+    assert len(asked) == 17
+    assert [words(ask) for ask in asked[1:9]] == [first for first, _ in experiment["answers"]]
+    second = [experiment["answers"][number][1] for number in experiment["second_order"]]
+    assert [words(ask) for ask in asked[9:]] == second
+    assert len({ask.picture for ask in asked[1:]}) == 16
+
+
+def test_each_run_draws_other_pictures(run: Run, project: pytest.Pytester) -> None:
+    """A server cannot have the answers in its cache."""
+    for _ in range(2):
+        run("--record").assert_outcomes(passed=11)
+    first, second = (
+        entry["verification"]["vision"]["experiments"][0] for entry in entries(project.path).values()
+    )
+    assert first["seed"] != second["seed"]
+    assert first["codes"] != second["codes"]
+
+
+@pytest.mark.parametrize("name", eyes.SEEING)
+def test_a_model_that_answers_in_another_language_sees(name: str, run: Run, server: Scripted) -> None:
+    server.chat = eyes.SEEING[name](random.Random(1))
+    run("-k", "vision").assert_outcomes(passed=1, deselected=10)
+
+
+def test_a_doubtful_experiment_is_repeated_with_other_pictures(
+    run: Run, project: pytest.Pytester, server: Scripted
+) -> None:
+    """Only the first experiment is disturbed: three of its second views get other words each."""
+
+    def chat(ask: Ask) -> Reply:
+        controls = [other for other in server.asks if other.body.get("temperature") == 0]
+        disturbed = ask.body["temperature"] == 0 and len(controls) in {10, 13, 16}
+        return eyes.answer(ask, f"Fog, seen for the {len(controls)}th time." if disturbed else words(ask))
+
+    server.chat = chat
+    run("--record").assert_outcomes(passed=11)
+    (entry,) = entries(project.path).values()
+    vision = entry["verification"]["vision"]
+    first, second = vision["experiments"]
+    assert first["recognised"] == 5
+    assert second["recognised"] == 8
+    assert first["codes"] != second["codes"]
+    assert vision["p_value"] < 0.0002
+
+
+def test_a_model_that_is_right_now_and_then_is_not_proved_to_see(run: Run, server: Scripted) -> None:
+    """Four of eight second views get words about nothing, in both experiments."""
+
+    def chat(ask: Ask) -> Reply:
+        number = len([other for other in server.asks if other.body.get("temperature") == 0])
+        fog = number in {10, 12, 14, 16, 26, 28, 30, 32}
+        return eyes.answer(ask, f"Fog, seen for the {number}th time." if fog else words(ask))
+
+    server.chat = chat
+    result = run("-k", "vision")
+    result.assert_outcomes(failed=1, deselected=10)
+    result.stdout.fnmatch_lines(
+        ["sight is not proved: p = * where at most 0.0002 is needed, and * of 16 control pictures *"]
+    )
+
+
+def test_questions_of_the_second_round_are_asked_at_once_where_answers_are(
+    run: Run, server: Scripted
+) -> None:
+    run("-k", "vision", "--setup-concurrency=4").assert_outcomes(passed=1, deselected=10)
+    assert server.most_at_once > 1
+
+
+def test_a_server_that_swaps_answers_of_requests_under_way_fails(run: Run, server: Scripted) -> None:
+    """HunyuanOCR#60: each of two requests under way gets the answer of the other."""
+    waiting: list[tuple[Ask, threading.Event, list[str]]] = []
+    lock = threading.Lock()
+
+    def swapped(ask: Ask) -> str:
+        mine: tuple[Ask, threading.Event, list[str]] = (ask, threading.Event(), [])
+        with lock:
+            if not waiting:
+                waiting.append(mine)
+                first = None
+            else:
+                first = waiting.pop()
+        if first is None:
+            mine[1].wait()
+            return mine[2][0]
+        first[2].append(words(ask))
+        first[1].set()
+        return words(first[0])
+
+    def chat(ask: Ask) -> Reply:
+        controls = [other for other in server.asks if other.body.get("temperature") == 0]
+        second_round = len(controls) > 9
+        return eyes.answer(ask, swapped(ask) if second_round else words(ask))
+
+    server.chat = chat
+    result = run("-k", "vision", "--setup-concurrency=2")
+    result.assert_outcomes(failed=1, deselected=10)
+    result.stdout.fnmatch_lines(["mixed: * of 8 control pictures got the answer of another one; *"])
+
+
+def test_a_server_that_counts_no_tokens_for_pictures_can_prove_it_sees(run: Run, server: Scripted) -> None:
+    server.chat = lambda ask: completion(words(ask), prompt_tokens=40)
+    run("-k", "vision").assert_outcomes(passed=1, deselected=10)
+
+
+def test_a_server_that_refuses_a_question_without_a_picture_can_prove_it_sees(
+    run: Run, server: Scripted
+) -> None:
+    server.chat = lambda ask: seeing(ask) if ask.picture else as_json({"error": "no image"}, 400)
+    run("-k", "vision").assert_outcomes(passed=1, deselected=10)
 
 
 def test_a_server_without_usage_can_prove_it_sees(run: Run, server: Scripted) -> None:
@@ -98,7 +229,7 @@ def test_the_same_words_for_different_pictures_fail_the_run(
     first: dict[str, str] = {}
 
     def stale(ask: Ask) -> Reply:
-        fresh = ask.body["temperature"] == 0 or len(server.asks) > 12
+        fresh = ask.body["temperature"] == 0 or len(server.asks) > 1 + 17 + 6
         return completion(words(ask) if fresh else first.setdefault(ask.stage, words(ask)), prompt_tokens=300)
 
     def chat(ask: Ask) -> Reply:
@@ -113,6 +244,26 @@ def test_the_same_words_for_different_pictures_fail_the_run(
             "failed: same-words: different pictures got the same words: boats.jpg and cat.jpg*",
             "not recorded: *",
         ]
+    )
+    assert entries(project.path) == {}
+
+
+def test_a_picture_that_gets_the_answer_to_no_picture_fails_the_run(
+    run: Run, project: pytest.Pytester, server: Scripted
+) -> None:
+    """A refusal in a language that no check knows, for one picture of three."""
+    refusal = "Ma jista' nara l-ebda stampa fil-messaġġ tiegħek."
+
+    def chat(ask: Ask) -> Reply:
+        measured = [other for other in server.asks if other.body.get("temperature") != 0]
+        refused = ask.picture is None or (ask.stage == "caption" and len(measured) == 5)
+        return eyes.answer(ask, refusal if refused else words(ask))
+
+    server.chat = chat
+    result = run("--record")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        [f"failed: no-picture: cat.jpg got the answer without a picture: *{refusal}*"]
     )
     assert entries(project.path) == {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from pytest_setups.tagging.images import Sample
 
 LineT = TypeVar("LineT", bound=Line)
+MAX_SEED: Final = 2**31
 EVIDENCE: Final = pytest.StashKey[str]()
 EXPECTATIONS_TEST: Final = "test_expectations"
 STAGE_TESTS: Final[Mapping[str, Sequence[Stage]]] = {
@@ -149,7 +151,14 @@ def _vision_evidence(connection: Connection) -> VisionEvidence:
     if connection.fault is not None:
         return VisionEvidence(seen=False, reason=connection.fault)
     try:
-        return VisionEvidence.of(prove_vision(connection.client, connection.request))
+        proof = prove_vision(
+            connection.client,
+            connection.request,
+            # New in each run: a server cannot have answered these pictures before.
+            seed=secrets.randbelow(MAX_SEED),
+            at_once=connection.settings.concurrency,
+        )
+        return VisionEvidence.of(proof)
     except ServerError as error:
         return VisionEvidence(seen=False, reason=str(error))
 

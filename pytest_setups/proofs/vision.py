@@ -1,4 +1,4 @@
-"""The proof that the model sees: two control pictures get different answers and cost prompt tokens.
+"""The proof that the model sees: two views of the same pictures get answers that belong together.
 
 A server that drops pictures answers with HTTP 200 (ollama#17501), and one with a stale cache describes the
 picture of another request (vllm#20261).
@@ -7,23 +7,17 @@ picture of another request (vllm#20261).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from pytest_setups.checks.output_checks import normalised
-from pytest_setups.redaction import one_line
-from pytest_setups.registry.entry import Stage
-from pytest_setups.tagging.images import control_pictures
+from pytest_setups.proofs.two_views import is_proved
+from pytest_setups.proofs.vision_experiment import Examiner
+from pytest_setups.proofs.vision_faults import find_fault, p_value_of, unproved
 
 if TYPE_CHECKING:
     from pytest_setups.api.client import Client
     from pytest_setups.api.reply import Reply
-    from pytest_setups.tagging.images import PreparedImage
+    from pytest_setups.proofs.vision_experiment import Experiment
     from pytest_setups.tagging.request import Request
-
-# The names of the three questions, as entries record them.
-NO_PICTURE: Final = "no picture"
-DISC: Final = "white disc on red"
-SQUARE: Final = "yellow square on blue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,56 +27,42 @@ class VisionProof:
     Attributes:
         seen: whether the model sees.
         reason: why it does not, None where it does.
-        answers: the beginning of the answer to each of the three questions.
-        prompt_tokens: the prompt tokens of each, None where the server does not count them.
+        p_value: how likely chance alone makes the answers as consistent as they are.
+        experiments: one, or two where the first did not decide.
+        without_picture: the reply to the question without a picture, None where the server refused it.
     """
 
     seen: bool
     reason: str | None
-    answers: dict[str, str]
-    prompt_tokens: dict[str, int | None]
+    p_value: float
+    experiments: tuple[Experiment, ...]
+    without_picture: Reply | None
 
 
-def prove_vision(client: Client, request: Request) -> VisionProof:
-    """Ask the caption prompt without a picture and with each of the two control pictures.
+def prove_vision(client: Client, request: Request, *, seed: int, at_once: int = 1) -> VisionProof:
+    """Ask for captions of two views of eight coded pictures, and of eight more where those do not decide.
+
+    Args:
+        client: asks the server.
+        request: what every request carries.
+        seed: what is drawn is drawn from this seed and, for the second eight, from the next number.
+        at_once: how many questions of the second round are asked at the same time.
 
     Raises:
         ServerError: the server failed, as text-only servers do when they are sent a picture.
     """
-    disc, square = control_pictures()
-    pictures = {NO_PICTURE: None, DISC: disc, SQUARE: square}
-    replies = {name: _ask(client, request, picture) for name, picture in pictures.items()}
-    reason = _reason_not_seen(replies[NO_PICTURE], replies[DISC], replies[SQUARE])
+    examiner = Examiner(client, request, at_once)
+    without = examiner.ask_without_picture()
+    experiments = [examiner.run(seed, without)]
+    fault = find_fault(experiments[0], without)
+    if fault is None and not is_proved([experiments[0].views]):
+        experiments.append(examiner.run(seed + 1, without))
+        fault = find_fault(experiments[1], without)
+    seen = fault is None and is_proved([experiment.views for experiment in experiments])
     return VisionProof(
-        seen=reason is None,
-        reason=reason,
-        answers={name: one_line(reply.text, 500) for name, reply in replies.items()},
-        prompt_tokens={name: reply.prompt_tokens for name, reply in replies.items()},
+        seen=seen,
+        reason=None if seen else fault or unproved(experiments),
+        p_value=p_value_of(experiments),
+        experiments=tuple(experiments),
+        without_picture=without,
     )
-
-
-def _ask(client: Client, request: Request, picture: PreparedImage | None) -> Reply:
-    prompt = request.prompts.of(Stage.CAPTION)
-    # Temperature 0: chance must not make two answers differ. A user may have removed the parameter, for a
-    # server that refuses it.
-    greedy = {"temperature": 0.0} if request.parameters.get("temperature") is not None else {}
-    return client.chat(request.body(Stage.CAPTION, prompt, picture, **greedy), stream=request.stream)
-
-
-def _reason_not_seen(without: Reply, disc: Reply, square: Reply) -> str | None:
-    # A picture that reaches the model costs prompt tokens; one that is dropped costs none.
-    for tokens in (disc.prompt_tokens, square.prompt_tokens):
-        if tokens is not None and without.prompt_tokens is not None and tokens <= without.prompt_tokens:
-            return (
-                f"the picture is dropped: {tokens} prompt tokens with it, {without.prompt_tokens} without it"
-            )
-    # Compared as words: a stale picture gets the same answer, perhaps in other case or punctuation.
-    disc_words, square_words = normalised(disc.text), normalised(square.text)
-    if not disc_words or not square_words:
-        return "the answer to a control picture has no words"
-    if disc_words == square_words:
-        return (
-            f"a {DISC} and a {SQUARE} got the same answer, {one_line(disc.text, 120)!r}: "
-            "the model does not see the picture"
-        )
-    return None

@@ -21,7 +21,7 @@ from pytest_setups.serving.processes.batch_program import ProgramResult
 from pytest_setups.serving.processes.server_process import LaunchError
 from pytest_setups.serving.server import Server, query_server, wait_until_ready, warm_up
 from pytest_setups.tagging.command_tagger import CommandTagger, TaggerFolder
-from pytest_setups.tagging.images import ImageError, control_pictures, file_sha256
+from pytest_setups.tagging.images import ImageError, file_sha256, warm_up_picture
 from pytest_setups.tagging.prefetch import PrefetchedOutcomes, SequentialOutcomes
 from pytest_setups.tagging.request import Request, readiness_request
 from pytest_setups.tagging.served_tagger import ServedTagger
@@ -330,7 +330,7 @@ class Connection:
     def _warm_up(self) -> None:
         request = self.request
         prompt = self.settings.prompts.of(Stage.CAPTION)
-        body = request.body(Stage.CAPTION, prompt, control_pictures()[0])
+        body = request.body(Stage.CAPTION, prompt, warm_up_picture())
         warm_up(self.client, body, self.settings.warmup, stream=request.stream)
 
     def _make_outcomes(self, plan: Mapping[Sample, Sequence[Stage]]) -> OutcomeSource:

@@ -29,7 +29,7 @@ from pytest_setups.registry.entry import (
 from pytest_setups.registry.field_redaction import redact_fields
 from pytest_setups.registry.performance import reported_models
 from pytest_setups.regression.run_figures import measured_figures
-from pytest_setups.run.verdict import EXPECTATIONS_CHECK, SAME_WORDS_CHECK, Standing
+from pytest_setups.run.verdict import EXPECTATIONS_CHECK, NO_PICTURE_CHECK, SAME_WORDS_CHECK, Standing
 from pytest_setups.serving.backends import Identity
 from pytest_setups.serving.local.environment import environment
 from pytest_setups.serving.local.listener import Listener, address
@@ -259,6 +259,7 @@ class EntryBuilder:
                 *output_checks,
                 *([EXPECTATIONS_CHECK] if collected.expectations else []),
                 SAME_WORDS_CHECK,
+                NO_PICTURE_CHECK,
                 *self._user_checks,
             ],
             expectations=self._expectations(collected),

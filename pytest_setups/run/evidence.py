@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, JsonValue, TypeAdapter
 
-from pytest_setups.registry.entry import Stage
+from pytest_setups.proofs.vision_experiment import MAX_ANSWER
+from pytest_setups.redaction import one_line
+from pytest_setups.registry.entry import OptionalJsonObject, Stage
 from pytest_setups.registry.field_redaction import TextKind
 from pytest_setups.registry.measurement import ExpectationResult, FailedCheck, Line, Measurement
 
@@ -38,19 +40,30 @@ class ModelsEvidence(Line):
 
 
 class VisionEvidence(Line):
-    """Whether the model sees, and how that is known."""
+    """Whether the model sees, and how that is known.
+
+    ``p_value`` is of all ``experiments`` together. ``without_picture`` has the answer to the same question
+    without a picture, and its prompt tokens.
+    """
 
     kind: Literal["vision"] = "vision"
     seen: bool
     reason: Annotated[str | None, TextKind.FREE_TEXT] = None
-    answers: Annotated[dict[str, str], TextKind.JSON] = Field(default_factory=dict)
-    prompt_tokens: dict[str, int | None] = Field(default_factory=dict)
+    p_value: float | None = None
+    without_picture: OptionalJsonObject = None
+    experiments: Annotated[list[dict[str, JsonValue]], TextKind.JSON] = Field(default_factory=list)
 
     @classmethod
-    def of(cls, vision: VisionProof) -> Self:
+    def of(cls, proof: VisionProof) -> Self:
         """The evidence of a proof."""
+        without = proof.without_picture
         return cls(
-            seen=vision.seen, reason=vision.reason, answers=vision.answers, prompt_tokens=vision.prompt_tokens
+            seen=proof.seen,
+            reason=proof.reason,
+            p_value=proof.p_value,
+            without_picture=without
+            and {"answer": one_line(without.text, MAX_ANSWER), "prompt_tokens": without.prompt_tokens},
+            experiments=[experiment.evidence() for experiment in proof.experiments],
         )
 
 

@@ -9,18 +9,23 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.checks.output_checks import normalised
+from pytest_setups.proofs.vision_experiment import MAX_ANSWER
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
+from pytest_setups.tagging.outputs import without_reasoning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from pytest_setups.registry.measurement import ImageSample, Measurement
     from pytest_setups.run.collector import Collected, MeasurementKey
-    from pytest_setups.run.evidence import ExpectationEvidence
+    from pytest_setups.run.evidence import ExpectationEvidence, VisionEvidence
 
 SAME_WORDS_CHECK: Final = "same-words"
 EXPECTATIONS_CHECK: Final = "expectations"
+NO_PICTURE_CHECK: Final = "no-picture"
+MIN_NO_PICTURE_WORDS: Final = 5
+"""A shorter caption may be right by chance."""
 MAX_PAIRS_SHOWN: Final = 3
 
 
@@ -104,6 +109,8 @@ def _failures(collected: Collected, expected: Expected) -> Iterator[str]:
     yield from _unpopulated(collected.measurements)
     yield from _unexpected(list(collected.expectations.values()))
     yield from _same_words(collected.measurements, expected.file_sha256)
+    if vision is not None:
+        yield from _answers_without_picture(collected.measurements, vision)
 
 
 def _unpopulated(measurements: Sequence[Measurement]) -> Iterator[str]:
@@ -134,6 +141,22 @@ def _same_words(
     if pairs:
         shown = ", ".join(pairs[:MAX_PAIRS_SHOWN])
         yield f"{SAME_WORDS_CHECK}: different pictures got the same words: {shown}"
+
+
+def _answers_without_picture(measurements: Sequence[Measurement], vision: VisionEvidence) -> Iterator[str]:
+    """Captions that the server also gave without a picture: refusals in any language, dropped pictures."""
+    answer = str((vision.without_picture or {}).get("answer", ""))
+    words = normalised(without_reasoning(answer))
+    images = {
+        measurement.image
+        for measurement in measurements
+        if measurement.stage == Stage.CAPTION
+        # As evidence, the answer was cut.
+        and normalised(without_reasoning(one_line(measurement.text or "", MAX_ANSWER))) == words
+    }
+    if images and len(words.split()) >= MIN_NO_PICTURE_WORDS:
+        shown = ", ".join(sorted(images)[:MAX_PAIRS_SHOWN])
+        yield f"{NO_PICTURE_CHECK}: {shown} got the answer without a picture: {one_line(answer, 120)!r}"
 
 
 def _pairs_with_same_words(measurements: Sequence[Measurement]) -> list[tuple[str, str]]:

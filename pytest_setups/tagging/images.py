@@ -29,7 +29,7 @@ QUALITY: Final = 90
 # Pillow's convert("RGB") clips these modes at 255 instead of scaling them. Pillow reads 16-bit PNG and TIFF
 # as "I;16" and 16-bit PGM and PPM as "I".
 _SIXTEEN_BIT_MODES: Final = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
-_CONTROL_EDGE: Final = 256
+_WARM_UP_EDGE: Final = 256
 
 
 class ImageError(Exception):
@@ -142,7 +142,7 @@ def prepare(path: Path, max_edge: int) -> PreparedImage:
     raise ImageError(message)
 
 
-def encode(image: Image.Image, max_edge: int) -> PreparedImage:
+def encode(image: Image.Image, max_edge: int, *, quality: int = QUALITY) -> PreparedImage:
     """An RGB image as JPEG in base64; the longest edge is at most ``max_edge`` pixels, never enlarged.
 
     The given image is scaled in place.
@@ -153,21 +153,15 @@ def encode(image: Image.Image, max_edge: int) -> PreparedImage:
     buffer = io.BytesIO()
     # Pillow writes the comment of the file, in which people write captions, into the new one.
     image.info.clear()
-    image.save(buffer, FORMAT, quality=QUALITY)
+    image.save(buffer, FORMAT, quality=quality)
     return PreparedImage(base64.b64encode(buffer.getvalue()), image.width, image.height)
 
 
-def control_pictures() -> tuple[PreparedImage, PreparedImage]:
-    """A white disc on red and a yellow square on blue, 256 by 256 pixels.
-
-    A model that sees does not describe both in the same words.
-    """
-    size = (_CONTROL_EDGE, _CONTROL_EDGE)
-    disc = Image.new("RGB", size, (220, 20, 20))
-    ImageDraw.Draw(disc).ellipse((64, 64, 192, 192), fill=(255, 255, 255))
-    square = Image.new("RGB", size, (20, 40, 220))
-    ImageDraw.Draw(square).rectangle((72, 72, 184, 184), fill=(255, 230, 30))
-    return encode(disc, _CONTROL_EDGE), encode(square, _CONTROL_EDGE)
+def warm_up_picture() -> PreparedImage:
+    """A white disc on red, 256 by 256 pixels, for requests whose answer does not matter."""
+    image = Image.new("RGB", (_WARM_UP_EDGE, _WARM_UP_EDGE), (220, 20, 20))
+    ImageDraw.Draw(image).ellipse((64, 64, 192, 192), fill=(255, 255, 255))
+    return encode(image, _WARM_UP_EDGE)
 
 
 def _draft_size(size: tuple[int, int], max_edge: int) -> tuple[int, int]:

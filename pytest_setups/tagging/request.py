@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from pytest_setups.registry.entry import Stage
 from pytest_setups.serving.backends import SchemaForm
-from pytest_setups.tagging.images import MIME, control_pictures
+from pytest_setups.tagging.images import MIME, warm_up_picture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,4 +80,4 @@ def encode_request(
 def readiness_request(model: str) -> bytes:
     """The body of a short request with an image, which only a server that has loaded its model answers."""
     fields = {"model": model, "max_tokens": READINESS_TOKENS, "stream": False}
-    return encode_request(fields, "Describe this image in one word.", None, control_pictures()[0])
+    return encode_request(fields, "Describe this image in one word.", None, warm_up_picture())

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.servers.sight import seen
+
 SUBJECTS = (
     "boat",
     "cat",
@@ -84,7 +86,7 @@ class Reply:
 
 def words(ask: Ask) -> str:
     """What a model that sees would say: words that depend on the picture."""
-    digest = hashlib.sha256(ask.picture or b"").digest()
+    digest = hashlib.sha256(repr(seen(ask.picture) if ask.picture else "").encode()).digest()
     subject, place, light = (
         many[byte % len(many)] for many, byte in zip((SUBJECTS, PLACES, LIGHTS), digest, strict=False)
     )
