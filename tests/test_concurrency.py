@@ -30,6 +30,7 @@ def content(project: pytest.Pytester, slug: str) -> tuple[dict[str, Any], list[d
         entry["tagger"].pop(key)
     entry["verification"].pop("date_utc")
     entry["verification"].pop("results")
+    entry["verification"]["vision"].pop("experiments")  # other pictures in each run
     entry.pop("performance")
     return entry, [{key: value for key, value in line.items() if key not in MEASURED} for line in lines]
 
@@ -55,7 +56,7 @@ def test_as_many_requests_are_concurrent_as_wanted_and_no_more(
     barrier = threading.Barrier(4)
 
     def wait_for_four(ask: Ask) -> Reply:
-        if ask.stage == "caption" and 4 <= ask.number < 8:
+        if ask.stage == "caption" and 18 <= ask.number < 22:
             barrier.wait(20)
         return seeing(ask)
 

@@ -155,10 +155,3 @@ def test_a_picture_that_is_deleted_during_the_run(run: Run, project: pytest.Pyte
     result = run(*CAPTIONS_ONLY)
     result.stdout.fnmatch_lines(["image: cat.jpg cannot be read: No such file or directory"])
     assert result.parseoutcomes()["failed"] == 1
-
-
-def test_the_control_pictures_are_a_disc_and_a_square(run: Run, server: Scripted) -> None:
-    run("-k", "vision", "--setup-warmup=0")
-    disc, square = [decoded(ask.picture) for ask in server.asks if ask.picture]
-    assert (colour(disc, 128, 128), colour(disc, 10, 10)) == ((255, 255, 255), (204, 0, 0))
-    assert (colour(square, 128, 128), colour(square, 10, 10)) == ((255, 255, 51), (0, 51, 204))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import random
 import threading
 from collections.abc import Callable
 
 import pytest
+from PIL import Image
 
 from tests.conftest import Run, entries
 from tests.servers import eyes
@@ -105,7 +107,9 @@ def test_the_evidence_is_in_the_entry(run: Run, project: pytest.Pytester, server
     assert [words(ask) for ask in asked[1:9]] == [first for first, _ in experiment["answers"]]
     second = [experiment["answers"][number][1] for number in experiment["second_order"]]
     assert [words(ask) for ask in asked[9:]] == second
-    assert len({ask.picture for ask in asked[1:]}) == 16
+    pictures = [Image.open(io.BytesIO(ask.picture or b"")) for ask in asked[1:]]
+    assert [picture.size for picture in pictures] == [(320, 320)] * 8 + [(448, 448)] * 8
+    assert len({picture.tobytes() for picture in pictures}) == 16
 
 
 def test_each_run_draws_other_pictures(run: Run, project: pytest.Pytester) -> None:

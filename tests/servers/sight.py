@@ -35,12 +35,11 @@ def seen(picture: bytes) -> tuple[str, ...]:
         # Of the nearest pixels: a mean of two colours would be a third one.
         small = image.convert("RGB").resize((GRID, GRID), Image.Resampling.NEAREST)
     cells = [_name(small.getpixel((x, y))) for y in range(GRID) for x in range(GRID)]
-    background, *others = (name for name, _ in Counter(filter(None, cells)).most_common())
-    inside = [divmod(number, GRID) for number, name in enumerate(cells) if others and name == others[0]]
-    plain = len(inside) + cells.count(background) > 0.9 * len(cells)
-    if not (plain and inside):
+    colours = Counter(filter(None, cells)).most_common(2)
+    if len(colours) < 2 or sum(count for _, count in colours) < 0.9 * len(cells):
         return (hashlib.sha256(picture).hexdigest(),)
-    return background, others[0], _place(inside)
+    background, colour = (name for name, _ in colours)
+    return background, colour, _place([divmod(n, GRID) for n, name in enumerate(cells) if name == colour])
 
 
 def _name(pixel: object) -> str | None:
