@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -25,11 +26,12 @@ def need_llama_cpp() -> None:
 
 
 @contextmanager
-def llama_cpp(*options: str) -> Iterator[str]:
-    """Serve the toy model; gives the base URL."""
+def llama_cpp(*options: str, folder: Path = demo.HERE) -> Iterator[str]:
+    """Serve the toy model, or the pair of files of the same names in ``folder``; gives the base URL."""
     need_llama_cpp()
     port = free_port()
-    process = ServerProcess([*demo.command(port, None), *options])
+    command = [word.replace(str(demo.HERE), str(folder)) for word in demo.command(port, None)]
+    process = ServerProcess([*command, *options])
     url = f"http://127.0.0.1:{port}/v1"
     client = Client(base_url=url, api_key=None, timeout_s=30)
     try:
