@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
+from functools import lru_cache
 
 from PIL import Image
 
@@ -32,9 +33,10 @@ def seen(picture: bytes) -> tuple[str, ...]:
     Places are left, right, top, bottom and centre.
     """
     with Image.open(io.BytesIO(picture)) as image:
+        image.draft("RGB", (2 * GRID, 2 * GRID))  # decodes an eighth of a JPEG's pixels, which is fast
         # Of the nearest pixels: a mean of two colours would be a third one.
         small = image.convert("RGB").resize((GRID, GRID), Image.Resampling.NEAREST)
-    cells = [_name(small.getpixel((x, y))) for y in range(GRID) for x in range(GRID)]
+    cells = [_name(pixel) for pixel in zip(*[iter(small.tobytes())] * 3, strict=True)]
     colours = Counter(filter(None, cells)).most_common(2)
     if len(colours) < 2 or sum(count for _, count in colours) < 0.9 * len(cells):
         return (hashlib.sha256(picture).hexdigest(),)
@@ -42,8 +44,8 @@ def seen(picture: bytes) -> tuple[str, ...]:
     return background, colour, _place([divmod(n, GRID) for n, name in enumerate(cells) if name == colour])
 
 
-def _name(pixel: object) -> str | None:
-    assert isinstance(pixel, tuple)
+@lru_cache(10_000)
+def _name(pixel: tuple[int, ...]) -> str | None:
     distances = {
         name: sum((a - b) ** 2 for a, b in zip(pixel, colour, strict=True))
         for name, colour in PALETTE.items()
