@@ -54,15 +54,12 @@ BLIND: dict[str, tuple[Callable[[Ask], Reply], str]] = {
         ),
         "no usable answer: 8 of 8 control pictures; '*': refusal: *I'm sorry, I cannot see *",
     ),
-    "random words": (
-        faulty("random words"),
-        "blind: the answers do not depend on the picture (p = *); '*' got '*' and then '*'",
-    ),
+    "random words": (faulty("random words"), "*: *'* got *'"),
     "stale by one": (
         faulty("stale by one"),
         "stale by one: answers are about the picture of the request before (p = *); '*', asked after '*",
     ),
-    "right one time in three": (faulty("right one time in three"), "*: *control pictures*"),
+    "right one time in three": (faulty("right one time in three"), "*: *'*"),
     "background only": (
         faulty("background only"),
         "only the background is seen: '* on *' and '* on *' got the same answer, 'A plain *",
