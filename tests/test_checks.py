@@ -35,7 +35,12 @@ BAD: dict[str, list[str | Reply]] = {
         "\u9886\u9886\u9886\u9886\u9886",
         "\ufffd\n\ufffd\n\ufffd\n\ufffd\n",
     ],
-    "no-words": ["\ufffd\n\ufffd!\ufffd\n\ufffd\n", "a\ufffd\ufffd squ2`\ufffd", "1. 2. 3. 4.", "--- ..."],
+    "no-words": ["\ufffd\n\ufffd!\ufffd\n\ufffd\n", "1. 2. 3. 4.", "--- ..."],
+    "garbled": [
+        "a\ufffd\ufffd squ2`\ufffd",
+        "Un p\u00c3\u00aacheur r\u00c3\u00a9pare ses filets.",
+        "<0xE6><0xB9><0x96><0xE4><0xB8><0x8A>",
+    ],
     "loop": [
         "A boat on a river with a boat on a river with a boat on a river with a boat on a river with a",
         "The sky is blue. The sky is blue. The sky is blue. The sky is blue. The sky is blue.",
@@ -49,6 +54,39 @@ BAD: dict[str, list[str | Reply]] = {
         "[INST] Wooden boats rest on a river. [/INST]",
         "<image>Wooden boats rest on a river.</s>",
         "Boats\uff1a<\uff5cend\u2581of\u2581sentence\uff5c>",
+    ],
+    "roles": ["User: What is this?\nAssistant: A boat.", "### Response:\nA boat rests on a river."],
+    "thinking": [
+        "Okay, the user wants a caption in the active voice. Let me look at the image again.",
+        "The main subject is a boat. Good.</think>A boat rests on a river.",
+        "\u7528\u6237\u8981\u6c42\u7528\u4e3b\u52a8\u8bed\u6001\u3002",
+    ],
+    "placeholder": ["Full caption here", "<caption>", "string", "A [adjective] [subject] in a [place]."],
+    "preamble": [
+        "Here's a caption for your image:",
+        "Sure! Here is a caption: A boat rests on a river.",
+        "Caption: A boat rests on a river.",
+        "A boat rests on a river. Let me know if you'd like another style!",
+    ],
+    "error-message": [
+        "502 Bad Gateway",
+        'Traceback (most recent call last):\n  File "/app/server.py", line 212, in generate',
+        '{"error": "model not found"}',
+        "CUDA out of memory. Tried to allocate 2.50 GiB.",
+    ],
+    "foreign-format": [
+        '{"caption": "A boat rests on a river."}',
+        "```\nA boat rests on a river.\n```",
+        "<p>A boat rests on a river.</p>",
+        "Boats &amp; nets lie on the caf&eacute; terrace.",
+    ],
+    "address": ["IMG_20230814_173355.jpg", "https://images.example.com/photos/boat", "![boat](boat.jpg)"],
+    "encoded-bytes": ["/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAgGBgcGBQgHBwcJCQgKDBQNDAsLDBkS"],
+    "says-nothing": ["An image.", "This is a picture.", "C'est une photo.", "N/A"],
+    "cut-off": ["A group of tourists gathers around the", "Wooden boats rest on a river,"],
+    "word-salad": [
+        "Boat the the men under of quickly because river into spoken the of.",
+        "Boat \u043b\u043e\u0434\u043a\u0430 \u8239 with \u0642\u0627\u0631\u0628 the river",
     ],
     "prompt-echo": [
         PROMPT,
@@ -65,6 +103,9 @@ HONEST = [
     "Ein alter Fischer repariert sein Netz am Hafen von \u00c5lesund.",
     "\u4e00\u53ea\u6a59\u8272\u7684\u732b\u5750\u5728\u7a97\u53f0\u4e0a\u3002",
     "<think>short thought</think>A tabby cat looks calmly at the camera.",
+    "I'm sorry is tattooed on a forearm.",
+    "a red car, a red car",
+    "A ticket machine displays \u201cInternal Server Error\u201d while commuters queue behind it.",
     "Twelve small pictures show a horse: walk, walk, walk; trot, trot; gallop.",
 ]
 KEYWORDS = {
@@ -72,10 +113,30 @@ KEYWORDS = {
         "no keywords can be read from 'This old picture shows a number of boats that rest on a wide river.'"
     ),
     '{"keywords": ["boats", "riv': 'no keywords can be read from \'{"keywords": ["boats", "riv\'',
-    '{"keywords": []}': "0 distinct keywords: at least 3 are expected",
-    '{"keywords": ["boat", "Boat", "river"]}': "2 distinct keywords: at least 3 are expected",
-    '["a", "b", "c", "a", "a", "b", "b", "c"]': "only 3 of 8 keywords are distinct",
+    '{"keywords": []}': "0 distinct keywords: at least 2 are expected",
+    '{"keywords": ["boat", "Boat"]}': "1 distinct keywords: at least 2 are expected",
+    '["a boat", "b", "cat", "A boat", "a boat", "b", "B", "cat"]': "only 3 of 8 keywords are distinct",
 }
+BAD_KEYWORDS = {
+    "useless-keywords": [
+        '["s", "u", "n", "s", "e", "t"]',
+        '["1", "2", "3", "2024", "dog"]',
+        '["2026-03-14", "14:22:07", "47.3769 N", "lake"]',
+        '["the", "of", "and", "with", "boat"]',
+        '["a man with", "standing next to the", "which is", "boat"]',
+        '["return only valid json", "avoid duplicates", "use lowercase text", "boat"]',
+        '["image", "photo", "picture", "jpeg"]',
+    ],
+    "near-duplicates": [
+        '["boat", "boats", "a boat", "the boat", "the boats"]',
+        '["Boot", "Boote", "ein Boot", "das Boot", "Booten"]',
+    ],
+}
+HONEST_KEYWORDS = [
+    '["basketball", "23", "35mm film", "court", "player"]',
+    '["dog", "sheepdog", "dog trial", "sheep", "shepherd"]',
+    "moon, craters",
+]
 
 
 def failures(measurements: list[dict[str, Any]]) -> list[list[str]]:
@@ -85,7 +146,12 @@ def failures(measurements: list[dict[str, Any]]) -> list[list[str]]:
 def test_what_servers_really_answered_fails_by_the_name_of_its_check(measured: Measured) -> None:
     examples = [(check, answer) for check, answers in BAD.items() for answer in answers]
     measurements = measured((answer for _, answer in examples), "caption")
-    assert failures(measurements) == [[check] for check, _ in examples]
+    missed = [
+        (check, answer)
+        for (check, answer), failed in zip(examples, failures(measurements), strict=True)
+        if check not in failed
+    ]
+    assert missed == []
 
 
 def test_honest_captions_pass(measured: Measured) -> None:
@@ -114,8 +180,18 @@ def test_keywords_must_be_distinct_words(measured: Measured) -> None:
     assert failed == [[{"check": "keywords", "reason": reason}] for reason in KEYWORDS.values()]
 
 
+def test_useless_keywords_fail_by_the_name_of_their_check(measured: Measured) -> None:
+    examples = [(check, answer) for check, answers in BAD_KEYWORDS.items() for answer in answers]
+    failed = failures(measured((answer for _, answer in examples), "keywords"))
+    assert [check for (check, _), names in zip(examples, failed, strict=True) if check not in names] == []
+
+
+def test_honest_keywords_pass(measured: Measured) -> None:
+    assert failures(measured(HONEST_KEYWORDS, "keywords")) == [[]] * len(HONEST_KEYWORDS)
+
+
 def test_every_check_has_an_example() -> None:
-    assert {check.name for check in CHECKS} == {*BAD, "repeated-caption", "keywords"}
+    assert {check.name for check in CHECKS} == {*BAD, *BAD_KEYWORDS, "repeated-caption", "keywords"}
 
 
 def test_a_long_answer_is_checked_in_reasonable_time(measured: Measured) -> None:

@@ -1,23 +1,39 @@
 """The checks of a single output: named reasons why it is not populated.
 
 They judge the words only, and need no knowledge of the image. To add one, write a function that returns the
-reason, or None where the output passes; add its row to ``CHECKS``; and add real examples to
-``tests/test_checks.py``.
+reason, or None where the output passes, in the module of its subject; add its row to ``CHECKS``; and add real
+examples to ``tests/test_checks.py``.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from pytest_setups.checks.foreign_formats import (
+    address,
+    base64,
+    error_message,
+    foreign_format,
+    mojibake,
+)
+from pytest_setups.checks.keyword_checks import keyword_form, keyword_words, near_duplicates
 from pytest_setups.checks.languages import language_failures
+from pytest_setups.checks.leaks import prompt_echo, roles, template_tokens, thinking
+from pytest_setups.checks.loops import loop, one_token
+from pytest_setups.checks.placeholders import placeholder
+from pytest_setups.checks.preambles import preamble
+from pytest_setups.checks.prose import cut_off, says_nothing
+from pytest_setups.checks.refusals import refusal
+from pytest_setups.checks.texts import normalised
+from pytest_setups.checks.word_salad import word_salad
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
 from pytest_setups.tagging.outputs import TAGGER_CHECK, Failure, Outcome, Output, without_reasoning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,49 +53,6 @@ class Check:
 
 SCHEMA_CHECK: Final = "schema"
 """The name of the check that applies only to answers that a JSON schema was sent for."""
-# The built-in prompts ask for 10 to 25.
-MIN_KEYWORDS: Final = 3
-# "A very, very old boat" and "New York, New York" are honest: two or three repetitions occur in prose.
-MIN_REPEATED_WORDS: Final = 4
-LOOP_REPEATS: Final = 4
-LOOP_MAX_PERIOD: Final = 30
-# Shorter phrases of a prompt also occur in honest answers.
-ECHO_WORDS: Final = 10
-# A cut multi-byte character at the end of an answer gives one U+FFFD, also from servers in good order.
-MAX_GARBLED_SHARE: Final = 0.05
-# Characters that are searched for loops and echoes, whose cost increases with the length.
-MAX_CHECKED: Final = 20_000
-REFUSAL_WITHIN: Final = 300
-
-# How refusals begin. In the middle of an answer the same words may be what a sign in the image says.
-_REFUSAL: Final = re.compile(
-    r"""(?ix)
-    \A [\s*]* (?:(?:sorry|unfortunately|apologies|hello|hi)\b[\s,.!]*)? (?:but\ )? (?:
-      i'?\ ?a?m\ (?:sorry|unable|not\ able)\b
-    | i\ (?:can(?:'|no)t|can\ not|do\ not|don't)\ (?:assist|help|see|view|have|provide|identify|process)\b
-    | as\ an?\ (?:ai|language\ model)\b
-    | (?:it\ (?:seems|looks|appears)[^.]{0,40}\ )? (?:no|without\ an?)\ (?:image|picture|photo)
-      \ (?:was|is|has\ been)?\ ?(?:provided|attached|given|uploaded)
-    )
-    | (?:\A|[.!?]\s+) (?:please|could\ you|can\ you)\ (?:upload|provide|share|attach)
-      \ (?:the|an|your)\ (?:image|picture|photo)
-    """
-)
-# Special tokens of chat templates: ChatML and Llama 3 (<|im_end|>), DeepSeek (with fullwidth bars), Llama 2
-# ([INST], <<SYS>>, </s>), Gemma (<end_of_turn>), llama.cpp (<__media__>), and speakers of Vicuna.
-_TEMPLATE_TOKEN: Final = re.compile(
-    r"""(?ix) <\|[^|<>\s]{1,40}\|> | <\uff5c[^<>\s]{1,40}\uff5c> | </?s> | <(?:unk|pad|eos|bos|image|img)>
-    | <(?:start|end)_of_(?:turn|image|text|utterance)> | <image_soft_token> | <__media\w*__>
-    | \[/?(?:INST|IMG)\] | <</?SYS>> | ^\s*(?:ASSISTANT|USER|SYSTEM):
-    """
-)
-# Eight times in a row: numbers such as 1,000,000 repeat characters too.
-_CHARACTER_LOOP: Final = re.compile(r"(.{1,40}?)\1{7,}", re.DOTALL)
-
-
-def normalised(text: str) -> str:
-    """The words of a text without case and punctuation, separated by single spaces."""
-    return " ".join(re.findall(r"\w+", text.casefold()))
 
 
 def _empty(output: Output) -> str | None:
@@ -106,79 +79,15 @@ def _truncated(output: Output) -> str | None:
     return f"cut at the token limit{after}; raise --setup-max-new-tokens, or the model does not stop"
 
 
-def _refusal(output: Output) -> str | None:
-    if output.reply is not None and output.reply.finish_reason == "content_filter":
-        return "the server's content filter withheld the answer"
-    # U+2019 is the apostrophe that many models write.
-    beginning = without_reasoning(output.text)[:REFUSAL_WITHIN].replace("\u2019", "'")
-    return f"a refusal: {one_line(output.text, 120)!r}" if _REFUSAL.search(beginning) else None
-
-
-def _one_token(output: Output) -> str | None:
-    text = "".join(output.text.split())
-    words = output.text.split()
-    same_character = len(text) >= MIN_REPEATED_WORDS and len(set(text)) == 1
-    same_word = len(words) >= MIN_REPEATED_WORDS and len(set(words)) == 1
-    if not (same_character or same_word):
-        return None
-    return f"one token repeated: {one_line(output.text, 40)!r}"
-
-
 def _no_words(output: Output) -> str | None:
     text = without_reasoning(output.text)
     # A more specific check reports these.
-    if not text or _one_token(output):
+    if not text or one_token(output):
         return None
-    garbled = text.count("\N{REPLACEMENT CHARACTER}") / len(text)
-    if garbled > MAX_GARBLED_SHARE:
-        return f"garbled: {garbled:.0%} of the characters cannot be decoded"
-    if sum(character.isalpha() for character in text) < 2:
-        return f"no words: {one_line(text, 40)!r}"
+    if len(list(islice(filter(str.isalpha, text), 2))) < 2:
+        # A single character is a word in scripts such as Chinese: "snow".
+        return None if len(text) < 3 and text[0] >= "\u3400" else f"no words: {one_line(text, 40)!r}"
     return None
-
-
-def _loop(output: Output) -> str | None:
-    if _one_token(output):
-        return None
-    text = without_reasoning(output.text)[:MAX_CHECKED]
-    phrase = next(_repeated_phrases(normalised(text).split()), None) or _repeated_characters(text)
-    return None if phrase is None else f"a loop: {one_line(phrase, 60)!r} again and again"
-
-
-def _repeated_characters(text: str) -> str | None:
-    """Characters that are repeated without spaces, as in languages that write none."""
-    match = _CHARACTER_LOOP.search(re.sub(r"\s+", " ", text))
-    return match[1] if match and any(character.isalnum() for character in match[1]) else None
-
-
-def _repeated_phrases(words: Sequence[str]) -> Iterator[str]:
-    """Phrases of up to ``LOOP_MAX_PERIOD`` words that occur ``LOOP_REPEATS`` times in a row."""
-    for period in range(1, min(LOOP_MAX_PERIOD, len(words) // LOOP_REPEATS) + 1):
-        needed, run = period * (LOOP_REPEATS - 1), 0
-        for index, (earlier, later) in enumerate(zip(words, words[period:], strict=False)):
-            run = run + 1 if earlier == later else 0
-            if run >= needed:
-                yield " ".join(words[index + 1 : index + 1 + period])
-                break
-
-
-def _template_tokens(output: Output) -> str | None:
-    token = _TEMPLATE_TOKEN.search(output.text)
-    return f"a template token leaked into the answer: {one_line(token[0], 60)!r}" if token else None
-
-
-def _prompt_echo(output: Output) -> str | None:
-    # Not across placeholders: the caption and keywords that fill them may be repeated.
-    pieces = re.split(r"\{\w+\}", output.prompt)
-    prompt = {window for piece in pieces for window in _windows(piece)}
-    echo = next((window for window in _windows(output.text[:MAX_CHECKED]) if window in prompt), None)
-    return f"the prompt is repeated: {one_line(' '.join(echo), 80)!r}" if echo else None
-
-
-def _windows(text: str) -> Iterator[tuple[str, ...]]:
-    """Every ``ECHO_WORDS`` words in a row."""
-    words = normalised(text).split()
-    return (tuple(words[start : start + ECHO_WORDS]) for start in range(len(words) - ECHO_WORDS + 1))
 
 
 def _repeated_caption(output: Output) -> str | None:
@@ -199,37 +108,35 @@ def _schema(output: Output) -> str | None:
     return f"the server did not enforce the schema that it was sent: {fault}: {one_line(answer, 120)!r}"
 
 
-def _keywords_form(output: Output) -> str | None:
-    if output.stage is not Stage.KEYWORDS or not output.text.strip():
-        return None
-    keywords = output.keywords
-    if keywords is None:
-        return f"no keywords can be read from {one_line(output.text, 80)!r}"
-    if len(keywords.words) < MIN_KEYWORDS:
-        return f"{len(keywords.words)} distinct keywords: at least {MIN_KEYWORDS} are expected"
-    # A model in a loop repeats its keywords; a few duplicates are harmless and were removed.
-    if len(keywords.words) * 2 < keywords.given:
-        return f"only {len(keywords.words)} of {keywords.given} keywords are distinct"
-    return None
-
-
 CHECKS: Final = (
     Check("empty", _empty, "karakeep and Ollama: content is an empty string, with HTTP 200"),
     Check("reasoning-only", _reasoning_only, "vllm#48645: content is null, all text is in reasoning"),
     Check("truncated", _truncated, "vllm#9752: finish_reason is length"),
-    Check("refusal", _refusal, 'lmstudio-bug-tracker#245: "I am unable to see images", with an image'),
-    Check("one-token", _one_token, 'vllm#14126: "!!!!!!"'),
-    Check("no-words", _no_words, "Qwen3#881: U+FFFD in place of letters, from a 4-bit model"),
-    Check("loop", _loop, "vllm#7349: the same words again and again"),
-    Check("template-tokens", _template_tokens, "vllm#7628: <|im_end|> in the text"),
-    Check(
-        "prompt-echo",
-        _prompt_echo,
-        "models without a chat template continue the prompt",
-    ),
+    Check("refusal", refusal, 'lmstudio-bug-tracker#245: "I am unable to see images", with an image'),
+    Check("one-token", one_token, 'vllm#14126: "!!!!!!"'),
+    Check("no-words", _no_words, "small models: punctuation and list numbers without words"),
+    Check("garbled", mojibake, "Qwen3#881: U+FFFD in place of letters, from a 4-bit model"),
+    Check("loop", loop, "vllm#7349: the same words again and again"),
+    Check("template-tokens", template_tokens, "vllm#7628: <|im_end|> in the text"),
+    Check("roles", roles, "models without a chat template: they write the user's next turn too"),
+    Check("thinking", thinking, 'ollama#14798: "Okay, the user wants ...", without tags'),
+    Check("prompt-echo", prompt_echo, "models without a chat template continue the prompt"),
+    Check("placeholder", placeholder, 'photoprism-vision#1: "Full caption here"'),
+    Check("preamble", preamble, 'photoprism#5773: "Here\'s a caption for your image:"'),
+    Check("error-message", error_message, "ImageIndexer#38: a proxy's error page, with HTTP 200"),
+    Check("foreign-format", foreign_format, "LrGeniusAI#53: JSON and HTML in place of a caption"),
+    Check("address", address, "small models answer with the name of the picture's file"),
+    Check("encoded-bytes", base64, "models that were given the picture's base64 as text continue it"),
+    Check("says-nothing", says_nothing, 'small models: "An image."'),
+    Check("cut-off", cut_off, "servers that stop in mid-sentence and report finish_reason stop"),
+    Check("word-salad", word_salad, "models quantised too far write words without a sentence"),
     Check("repeated-caption", _repeated_caption, "small models copy the caption that the prompt contains"),
     Check(SCHEMA_CHECK, _schema, "LocalAI#10339: response_format is ignored, with HTTP 200"),
-    Check("keywords", _keywords_form, "karakeep#318: JSON in a fence, which is read; prose is not"),
+    Check("keywords", keyword_form, "karakeep#318: JSON in a fence, which is read; prose is not"),
+    Check(
+        "useless-keywords", keyword_words, "karakeep#3107: fragments of the prompt; letters, numbers, grammar"
+    ),
+    Check("near-duplicates", near_duplicates, "small models: boat, boats, a boat"),
 )
 
 

@@ -10,7 +10,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_setups.api.errors import ServerError
-from pytest_setups.checks.output_checks import failures, normalised
+from pytest_setups.checks.output_checks import failures
+from pytest_setups.checks.texts import normalised
 from pytest_setups.proofs.coded_pictures import (
     ON_ONE_BACKGROUND,
     PictureView,

@@ -8,7 +8,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from pytest_setups.checks.output_checks import normalised
+from pytest_setups.checks.texts import normalised
 from pytest_setups.proofs.vision_experiment import MAX_ANSWER
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage

@@ -1,0 +1,96 @@
+"""Texts that go round in circles: one token, a phrase, or a sentence with small variations."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from pytest_setups.checks.texts import UNSPACED, normalised, share_of_scripts
+from pytest_setups.redaction import one_line
+from pytest_setups.registry.entry import Stage
+from pytest_setups.tagging.outputs import without_reasoning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_setups.tagging.outputs import Output
+
+# "A very, very old boat" and "New York, New York" are honest: two or three repetitions occur in prose.
+MIN_REPEATED_WORDS: Final = 4
+LOOP_REPEATS: Final = 4
+LOOP_MAX_PERIOD: Final = 30
+# Characters that are searched, whose cost increases with the length.
+MAX_CHECKED: Final = 20_000
+# A loop with variations: of the word triples in a window, the share that were there before. Prose repeats
+# fewer than one in ten; figures of speech ("snow on the roof, snow on the fence, snow on a nose") one in six.
+WINDOW: Final = 60
+MIN_WINDOW: Final = 14
+MAX_REPEATED: Final = 0.3
+MIN_CHARACTERS: Final = 30
+# Every sentence with the same beginning: so often, and so much of the text.
+MIN_RETURNS: Final = 5
+MIN_RETURNING: Final = 0.45
+# Eight times in a row: numbers such as 1,000,000 repeat characters too.
+_CHARACTER_LOOP: Final = re.compile(r"(.{1,40}?)\1{7,}", re.DOTALL)
+
+
+def one_token(output: Output) -> str | None:
+    """One word or character, again and again."""
+    text = "".join(output.text.split())
+    words = output.text.split()
+    same_character = len(text) >= MIN_REPEATED_WORDS and len(set(text)) == 1
+    same_word = len(words) >= MIN_REPEATED_WORDS and len(set(words)) == 1
+    if not (same_character or same_word):
+        return None
+    return f"one token repeated: {one_line(output.text, 40)!r}"
+
+
+def loop(output: Output) -> str | None:
+    """A phrase again and again, as it is or with other words in some places."""
+    if one_token(output):
+        return None
+    text = without_reasoning(output.text)[:MAX_CHECKED]
+    words = normalised(text).split()
+    phrase = next(_repeated_phrases(words), None) or _repeated_characters(text)
+    if phrase is None and output.stage is not Stage.KEYWORDS:
+        phrase = _varied_phrase(text, words)
+    return None if phrase is None else f"a loop: {one_line(phrase, 60)!r} again and again"
+
+
+def _repeated_characters(text: str) -> str | None:
+    """Characters that are repeated without spaces, as in languages that write none."""
+    match = _CHARACTER_LOOP.search(re.sub(r"\s+", " ", text))
+    return match[1] if match and any(character.isalnum() for character in match[1]) else None
+
+
+def _repeated_phrases(words: Sequence[str]) -> Iterator[str]:
+    """Phrases of up to ``LOOP_MAX_PERIOD`` words that occur ``LOOP_REPEATS`` times in a row."""
+    for period in range(1, min(LOOP_MAX_PERIOD, len(words) // LOOP_REPEATS) + 1):
+        needed, run = period * (LOOP_REPEATS - 1), 0
+        for index, (earlier, later) in enumerate(zip(words, words[period:], strict=False)):
+            run = run + 1 if earlier == later else 0
+            if run >= needed:
+                yield " ".join(words[index + 1 : index + 1 + period])
+                break
+
+
+def _varied_phrase(text: str, words: Sequence[str]) -> str | None:
+    """The phrase that a text returns to, where too much of a part of it was there before."""
+    if share_of_scripts(text, UNSPACED) > 0.5:
+        return _returns_to("".join(words), 4, MIN_CHARACTERS, "")
+    return _returns_to(words, 3, MIN_WINDOW, " ")
+
+
+def _returns_to(units: Sequence[str], length: int, minimum: int, joint: str) -> str | None:
+    grams = [tuple(units[start : start + length]) for start in range(len(units) - length + 1)]
+    if len(grams) < minimum - length + 1:
+        return None
+    for start in range(0, max(1, len(grams) - WINDOW // 2), WINDOW // 2):
+        counts = Counter(grams[start : start + WINDOW])
+        total = sum(counts.values())
+        (gram, times) = counts.most_common(1)[0]
+        returns = times >= MIN_RETURNS and times * length > MIN_RETURNING * total
+        if returns or (total - len(counts) > MAX_REPEATED * total and times > 2):
+            return joint.join(gram)
+    return None
