@@ -430,7 +430,7 @@ def test_a_tagger_command_and_a_python_tagger_are_judged_too(
         from pytest_setups import Tagging
         class Mine:
             def tag(self, image):
-                name = image.name
+                name = image.path.stem
                 return Tagging(image, f"A {name}.", (name, "light", "photo"), f"{name} in the light")
         def pytest_setups_tagger(config, settings): return Mine()
     """)
