@@ -14,7 +14,7 @@ from tests.conftest import Run, entries
 from tests.servers import eyes
 from tests.servers.scripted import Ask, Reply, Scripted, as_json, completion, seeing, words
 
-NICE = "A nice photograph of something."
+NICE = "A nice photograph of a harbour."
 TEXT_ONLY = {"message": "tiny-text is not a multimodal model", "type": "BadRequestError"}
 NO_PROJECTOR = {"code": 500, "message": "image input is not supported - hint: provide the mmproj"}
 
@@ -30,11 +30,11 @@ BLIND: dict[str, tuple[Callable[[Ask], Reply], str]] = {
     ),
     "ignored": (
         lambda ask: eyes.answer(ask, NICE if ask.picture else "Nothing is attached here."),
-        "blind: all 8 control pictures got the same answer, 'A nice photograph of something.'",
+        "blind: all 8 control pictures got the same answer, 'A nice photograph of a harbour.'",
     ),
     "ignored, no usage": (
         lambda ask: completion(NICE if ask.picture else "Nothing is attached here.", prompt_tokens=None),
-        "blind: all 8 control pictures got the same answer, 'A nice photograph of something.'",
+        "blind: all 8 control pictures got the same answer, 'A nice photograph of a harbour.'",
     ),
     "the answer without a picture": (
         lambda ask: eyes.answer(ask, NICE),
