@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_setups.checks.output_checks import CHECKS
+from pytest_setups.checks.output_checks import CHECKS, SCHEMA_CHECK
 from pytest_setups.tagging.prompts import load_prompts
 from tests.conftest import Measured, Run
 from tests.servers.scripted import Ask, Reply, Scripted, completion, seeing
@@ -136,6 +136,7 @@ HONEST_KEYWORDS = [
     '["basketball", "23", "35mm film", "court", "player"]',
     '["dog", "sheepdog", "dog trial", "sheep", "shepherd"]',
     "moon, craters",
+    '{"keywords": ["\\u6d77", "\\u8239", "\\u7a7a"]}',
 ]
 
 
@@ -191,7 +192,13 @@ def test_honest_keywords_pass(measured: Measured) -> None:
 
 
 def test_every_check_has_an_example() -> None:
-    assert {check.name for check in CHECKS} == {*BAD, *BAD_KEYWORDS, "repeated-caption", "keywords"}
+    assert {check.name for check in CHECKS} == {
+        *BAD,
+        *BAD_KEYWORDS,
+        "repeated-caption",
+        SCHEMA_CHECK,
+        "keywords",
+    }
 
 
 def test_a_long_answer_is_checked_in_reasonable_time(measured: Measured) -> None:

@@ -70,7 +70,8 @@ def test_own_tagger_and_checks_in_a_worker(run: Run, project: pytest.Pytester) -
         """
         class Mine:
             def tag(self, image):
-                return {"caption": f"A {image.name}.", "keywords": "a, b, c", "description": "A picture."}
+                caption = f"A {image.path.stem}."
+                return {"caption": caption, "keywords": "ant, bee, cow", "description": "An ant."}
         def pytest_setups_tagger(config, settings): return Mine()
         def pytest_setups_check(stage, image): return "no" if stage == "caption" else None
         """

@@ -34,7 +34,7 @@ class Mine:
     def tag(self, image):
         calls.append(image.name)
         keywords = (image.name, "light", "photo")
-        return Tagging(image, f"A {image.name}.", keywords, f"A {image.name} in the light.")
+        return Tagging(image, f"A {image.path.stem}.", keywords, f"A {image.path.stem} in the light.")
 def pytest_setups_tagger(config, settings): return Mine()
 def pytest_terminal_summary(terminalreporter): terminalreporter.write_line(f"calls: {sorted(calls)}")
 """
@@ -95,7 +95,7 @@ def test_the_description_is_given_caption_and_keywords(run: Run, project: pytest
     project.makeconftest(
         """
         class Mine:
-            def caption(self, image): return f"A {image.name}."
+            def caption(self, image): return f"A {image.path.stem}."
             def keywords(self, image): return [image.name, "light", "photo"]
             def description(self, image, caption, keywords): return f"{caption} with {' and '.join(keywords)}"
         def pytest_setups_tagger(config, settings): return Mine()
@@ -118,7 +118,7 @@ def test_one_method_for_all_stages_is_called_once_an_image(run: Run, project: py
 
 def test_a_rerun_calls_the_tagger_again(run: Run, project: pytest.Pytester) -> None:
     project.makeconftest(
-        ALL_AT_ONCE.replace('f"A {image.name}."', '"" if len(calls) == 1 else f"A {image.name}."')
+        ALL_AT_ONCE.replace('f"A {image.path.stem}."', '"" if len(calls) == 1 else f"A {image.path.stem}."')
     )
     result = run("--reruns", "1", "-p", "no:xdist", "-k", "caption and boats")
     assert result.parseoutcomes() == {"passed": 1, "rerun": 1, "deselected": 10}
@@ -126,7 +126,7 @@ def test_a_rerun_calls_the_tagger_again(run: Run, project: pytest.Pytester) -> N
 
 def test_the_tagging_fixture_uses_the_same_tagger(run: Run, project: pytest.Pytester) -> None:
     project.makeconftest(ALL_AT_ONCE)
-    project.makepyfile("def test_own(tagging): assert tagging.caption == f'A {tagging.image.name}.'")
+    project.makepyfile("def test_own(tagging): assert tagging.caption == f'A {tagging.image.path.stem}.'")
     run("test_the_tagging_fixture_uses_the_same_tagger.py").assert_outcomes(passed=3)
 
 

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.checks.phrases import language
-from pytest_setups.checks.texts import beginning_and_end, own_words
+from pytest_setups.checks.texts import answer_of, beginning_and_end, is_sign, own_words
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
 from pytest_setups.tagging.outputs import without_reasoning
@@ -64,6 +64,10 @@ _AFTER: Final = (
     "\u0080-\u00bf\u20ac\u201a\u0192\u201e\u2026\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\u017d"
     "\u2018\u2019\u201c\u201d\u2022\u2013\u2014\u02dc\u2122\u0161\u203a\u0153\u017e\u0178"
 )
+# Windows-1251 read as Latin-1 has nearly no plain letters; Shift JIS and GBK read as each other, these.
+_ACCENTED: Final = re.compile("[\u00c0-\u00ff]")
+MAX_ACCENTED: Final = 0.6
+_EAST_ASIAN: Final = re.compile("[\u7e5d\u7e3a\u7e67]|\u951f\u65a4\u62f7|[\uff61-\uff9f][\u4e00-\u9fff]")
 _SURE_MOJIBAKE: Final = re.compile(
     rf"\u00c3[{_AFTER}]|\u00e2\u20ac|\u00c2[\u0080-\u00bf]|\u00f0\u0178|\u00ef\u00bf\u00bd"
 )
@@ -139,7 +143,8 @@ def address(output: Output) -> str | None:
         )
     text = beginning_and_end(without_reasoning(output.text)).strip()
     length = sum(len(match[0]) for match in _ADDRESS.finditer(text))
-    link = _MARKDOWN_LINK.search(text) or _SEE_ADDRESS.search(own_words(text))
+    own = own_words(text)
+    link = _MARKDOWN_LINK.search(text) or (_SEE_ADDRESS.search(own) and not is_sign(own))
     if link or (text and length > MAX_ADDRESS_SHARE * len("".join(text.split()))):
         return f"an address or file name: {one_line(text, 80)!r}"
     return None
@@ -155,11 +160,17 @@ def base64(output: Output) -> str | None:
 
 def mojibake(output: Output) -> str | None:
     """Text in a wrong encoding, or in the pieces of a vocabulary."""
-    text = beginning_and_end(without_reasoning(output.text))
+    text = beginning_and_end(answer_of(output))
     broken = text.rstrip(f" .{REPLACEMENT}\n").count(REPLACEMENT)
     if broken and any(character.isalpha() for character in text):
         return f"garbled: {broken} characters cannot be decoded: {one_line(text, 80)!r}"
-    if _SURE_MOJIBAKE.search(text) or len(_MOJIBAKE.findall(text)) > 2:
+    letters = sum(character.isalpha() for character in text)
+    accented = len(_ACCENTED.findall(text)) > max(8, MAX_ACCENTED * letters)
+    if (
+        accented
+        or _SURE_MOJIBAKE.search(text)
+        or any(len(pattern.findall(text)) > 2 for pattern in (_MOJIBAKE, _EAST_ASIAN))
+    ):
         return f"text in a wrong encoding: {one_line(text, 80)!r}"
     if len(_ESCAPES.findall(text)) > 1:
         return f"escaped characters: {one_line(text, 80)!r}"

@@ -30,7 +30,7 @@ MAX_WORDS: Final = 7
 MAX_UNSPACED: Final = 12
 
 _NUMBER: Final = re.compile(r"[\d\W_]+|[+-]?\d[\d.,\s]*(?:px|mb|kb|dpi|iso|%|st|nd|rd|th)?")
-_JSON_PIECE: Final = re.compile(r"[{}\[\]]|\":|\\\"")
+_JSON_PIECE: Final = re.compile(r"[{}]|\"\s*:|\A[\[\]:,\"\s]+\Z")
 _PIECE: Final = re.compile("##\\w|[\u0120\u2581\u010a]|<0x|\\\\u[0-9a-f]{4}")
 _SENTENCE: Final = re.compile(r".*[.!?\u3002\uff01\uff1f\u0964]\Z", re.DOTALL)
 
@@ -246,4 +246,5 @@ def _stems(word: str) -> frozenset[str]:
     ends = (
         word.removesuffix(ending) for ending in language("keywords").words("endings") if word.endswith(ending)
     )
-    return frozenset([word, *(stem for stem in ends if len(stem) > 2)])
+    plural = [f"{word[:-3]}y"] if word.endswith("ies") else []
+    return frozenset([word, *plural, *(stem for stem in ends if len(stem) > 2)])

@@ -54,6 +54,7 @@ _TEMPLATE_TOKEN: Final = re.compile(
     | <(?:start|end)_of_(?:turn|image|text|utterance)> | <image_soft_token> | <__media\w*__>
     | </?(?:ref|box|quad|img|vision_start|vision_end|fake_token_around_image|row_\d+_col_\d+)>
     | \[/?(?:INST|IMG|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS)\] | <</?SYS>> | \[(?:SEP|CLS|PAD|UNK|MASK)\]
+    | \A\s*(?:ASSISTANT|USER|SYSTEM):
     """
 )
 _RULED_ROLE: Final = re.compile(

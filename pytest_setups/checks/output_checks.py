@@ -18,7 +18,7 @@ from pytest_setups.checks.foreign_formats import (
     foreign_format,
     mojibake,
 )
-from pytest_setups.checks.keyword_checks import keyword_form, keyword_words, near_duplicates
+from pytest_setups.checks.keyword_checks import MIN_KEYWORDS, keyword_form, keyword_words, near_duplicates
 from pytest_setups.checks.languages import language_failures
 from pytest_setups.checks.leaks import prompt_echo, roles, template_tokens, thinking
 from pytest_setups.checks.loops import loop, one_token
@@ -26,7 +26,7 @@ from pytest_setups.checks.placeholders import placeholder
 from pytest_setups.checks.preambles import preamble
 from pytest_setups.checks.prose import cut_off, says_nothing
 from pytest_setups.checks.refusals import refusal
-from pytest_setups.checks.texts import normalised
+from pytest_setups.checks.texts import answer_of, normalised
 from pytest_setups.checks.word_salad import word_salad
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
@@ -80,9 +80,9 @@ def _truncated(output: Output) -> str | None:
 
 
 def _no_words(output: Output) -> str | None:
-    text = without_reasoning(output.text)
+    text = answer_of(output)
     # A more specific check reports these.
-    if not text or one_token(output):
+    if not text or one_token(output) or (output.keywords and len(output.keywords.words) < MIN_KEYWORDS):
         return None
     if len(list(islice(filter(str.isalpha, text), 2))) < 2:
         # A single character is a word in scripts such as Chinese: "snow".

@@ -13,6 +13,8 @@ from pytest_setups.registry.entry import Stage
 from pytest_setups.tagging.outputs import without_reasoning
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_setups.tagging.outputs import Output
 
 # The whole answer, or what is left to fill in within a sentence.
@@ -36,12 +38,18 @@ def placeholder(output: Output) -> str | None:
     """The answer is what a template or a schema holds, not what the picture shows."""
     if output.stage is Stage.KEYWORDS and output.keywords is not None:
         words = output.keywords.words
-        found = [word for word in words if is_placeholder(word)]
+        found = list(words) if _counts(words) else [word for word in words if is_placeholder(word)]
         return f"placeholders: {one_line(', '.join(found), 80)!r}" if len(found) * 2 > len(words) else None
     answer = without_reasoning(output.text).strip()
     if not answer:
         return None
     return f"a placeholder: {one_line(answer, 120)!r}" if is_placeholder(answer) else None
+
+
+def _counts(words: Sequence[str]) -> bool:
+    """Whether the keywords are one word with numbers: "tag1", "tag2", "tag3"."""
+    bases = {word.rstrip("0123456789. ") for word in words}
+    return len(words) > 2 and len(bases) == 1 and all(word[-1:].isdigit() for word in words) and bases != {""}
 
 
 def is_placeholder(text: str) -> bool:

@@ -34,7 +34,7 @@ def preamble(output: Output) -> str | None:
         return f"an introduction with no answer after it: {one_line(answer, 120)!r}"
     own = own_words(answer).strip()
     for language in languages_of(answer):
-        said = _said_to_the_user(language, own)
+        said = _said_to_the_user(language, own, answer)
         if said is not None:
             return f"{said}: {one_line(answer, 120)!r}"
     if output.stage is Stage.CAPTION and len(_NUMBERED.findall(answer[:3_000])) > 1:
@@ -42,12 +42,14 @@ def preamble(output: Output) -> str | None:
     return None
 
 
-def _said_to_the_user(language: Language, own: str) -> str | None:
+def _said_to_the_user(language: Language, own: str, answer: str) -> str | None:
     start = " ".join(own[:WITHIN].split(" "))
     if _introduction(language).match(start):
         return "an introduction"
-    if any(_label(language).match(line) for line in lines(plain(own[:2_000]))):
+    if any(_label(language).match(line) for line in lines(own[:2_000])):
         return "a label"
+    if any(_heading(language).fullmatch(line) for line in lines(plain(answer[:2_000]))):
+        return "a heading"
     closing = language.pattern("closing")
     # Whole sentences: the first is not at the end, and a description may end with a wish of the people in it.
     rest = re.split(r"(?<=[.!?\u3002\uff01\uff1f\u0964])\s*|\n", own)[1:]
@@ -71,7 +73,8 @@ def _introduction(language: Language) -> re.Pattern[str]:
           {_spaces(eager)} {answer_to_eager}
         | (?:{_spaces(interjection)}\W*){{1,2}} (?:.{{0,30}}?) {_spaces(here)}
         | (?:{_spaces(interjection)}\W*){{1,2}} [^.!?\n\u3002]{{0,60}}? {_spaces(answer)}
-        | (?:{_spaces(interjection)}\W*)? {_spaces(here)} [^.!?\n\u3002]{{0,80}}? {_spaces(answer)}
+        | (?:{_spaces(interjection)}\W*|[^.!?:\n\u3002]{{3,60}},\s*)?
+          {_spaces(here)} [^.!?\n\u3002]{{0,80}}? {_spaces(answer)}
         | {_spaces(introduction)} [^.!?\n\u3002]{{0,60}} [:\uff1a]
         | {_spaces(interjection)} \W* \Z
         )"""
@@ -87,3 +90,9 @@ def _spaces(source: str) -> str:
 def _label(language: Language) -> re.Pattern[str]:
     label = language.alternatives("label") or "(?!)"
     return re.compile(rf"[{re.escape(_MARKDOWN)}\[(]*{label}\s?[*_\])]*\s?[:\uff1a]")
+
+
+@cache
+def _heading(language: Language) -> re.Pattern[str]:
+    label = language.alternatives("label") or "(?!)"
+    return re.compile(rf"(?:#{{1,4}} |\*\*|__)\s*{label}\s*[:\uff1a]?(?:\*\*|__)?")

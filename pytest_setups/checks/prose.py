@@ -34,6 +34,11 @@ _SUFFIX_OF_CUT: Final = {
     "tr": re.compile(r"\w{2,}(?:[dt][ae]ki)\Z"),
     "ko": re.compile(r"[\uac00-\ud7af]+(?:\ub97c|\uc5d0\uac8c|\uba74\uc11c)\Z"),
 }
+# "Something to hold on to", "The house he came from": an English clause may end with its preposition.
+_STRANDED: Final = re.compile(
+    r"\b(?:what|where|who|how|(?:some|no|any|every)(?:one|body|thing|where)|he|she|they|we|i|you|it|to \w+)"
+    r" .*\b(?:to|from|with|for|at|of)\Z"
+)
 _OPEN: Final = {
     "(": ")",
     "[": "]",
@@ -119,7 +124,7 @@ def _ends_with_grammar(end: str, *, has_sentences: bool) -> bool:
     likely, last = _likely_languages(end), plain(end)
     ends = [_dangling(language) for language in likely]
     suffixes = [_SUFFIX_OF_CUT[language.code] for language in likely if language.code in _SUFFIX_OF_CUT]
-    if any(weak.search(last) for _, weak in ends):
+    if any(weak.search(last) for _, weak in ends) or _STRANDED.search(last):
         return has_sentences
     return any(pattern.search(last) for pattern in [strong for strong, _ in ends] + suffixes)
 

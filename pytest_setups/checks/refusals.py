@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.checks.phrases import languages_of
-from pytest_setups.checks.texts import beginning_and_end, own_words, sentences
+from pytest_setups.checks.texts import beginning_and_end, is_sign, own_words, sentences
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
 from pytest_setups.tagging.outputs import without_reasoning
@@ -19,12 +19,6 @@ if TYPE_CHECKING:
 
 # An apology and what it is for stand at the beginning, in at most this many sentences.
 APOLOGY_WITHIN: Final = 3
-# A sign that is told of without quotation marks: "Please share this photo, begs a poster."
-_SIGN: Final = re.compile(
-    r"\b(?:reads?|says?|warns?|asks?|begs?|pleads?|declares?|announces?|spells?|tattooed|painted|printed|written"
-    r"|embroidered|scrawled|sprayed|stitched|carved|chalked) (?:out )?"
-    r"(?:the|an?|one|on|in|across|beside|over|above)\b"
-)
 # Keywords are no sentences: the person is missing.
 _IN_KEYWORDS: Final = re.compile(
     r"\b(?:unable|cannot|can't|not able) (?:to )?"
@@ -69,22 +63,23 @@ def _refused(language: Language, said: Sequence[str]) -> str | None:
 
 def _is_refusal(language: Language, sentence: str) -> bool:
     says = language.says
-    if says("model", sentence) or says("offers", sentence) or says("absent", sentence):
+    if says("model", sentence) or says("absent", sentence):
         return True
     if says("cannot", sentence) and (
         says("helps", sentence) or (says("picture", sentence) and says("sees", sentence))
     ):
         return True
-    is_sign = _SIGN.search(sentence)
-    return not is_sign and (
-        says("policy", sentence) or (says("request", sentence) and says("gives", sentence))
+    return not is_sign(sentence) and (
+        says("policy", sentence)
+        or says("offers", sentence)
+        or (says("request", sentence) and says("gives", sentence))
     )
 
 
 def _apologises(language: Language, said: Sequence[str]) -> bool:
     """Whether the answer begins with an apology to the user, not with one that a sign makes."""
     apology, followed = language.pattern("apology"), language.pattern("apology_but")
-    if not said or apology is None or _SIGN.search(said[0]):
+    if not said or apology is None or is_sign(said[0]):
         return False
     first = said[0].lstrip("*#-> ")
     if followed is not None and followed.match(first):

@@ -6,8 +6,12 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, Final
 
+from pytest_setups.tagging.outputs import without_reasoning
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pytest_setups.tagging.outputs import Output
 
 # What a model says to its user stands at the beginning or at the end: an answer of 100,000 characters is
 # searched there, so that a check takes milliseconds.
@@ -38,8 +42,20 @@ _WHOLE: Final = re.compile(
     r"\A\s*[\"\u201c\u201e\u00ab\u300c'](.*)[\"\u201d\u201c\u00bb\u300d']\s*\Z", re.DOTALL
 )
 _MARKS: Final = re.compile(r"[\"\u201c\u201d\u201e\u00ab\u00bb\u300c\u300d]")
+# A sign in a picture may be told of without quotation marks: "Please share this photo, begs a poster."
+_SAYING: Final = (
+    r"(?:reads?|says?|warns?|asks?|begs?|pleads?|declares?|announces?|urges?|spells?|advises?|mahnt|sagt|steht"
+    r"|dit|dice|avisa|avverte|diz|zegt|m\u00f3wi"
+    r"|\u0433\u043e\u0432\u043e\u0440\u0438\u0442|\u043f\u0440\u043e\u0441\u0438\u0442)"
+)
+_SIGN: Final = re.compile(
+    rf"\b(?:{_SAYING}|tattooed|painted|printed|written|embroidered|scrawled|sprayed|carved)"
+    r" (?:out )?(?:the|an?|one|on|in|across|beside|over|above|une?|la|le|ein|das|der|el|um|uma|il|het|een)\b"
+)
 # A full stop inside a word belongs to an address or a number.
-_SENTENCE_END: Final = re.compile(r"[.!?\u2026;]+(?=\W|\Z)|[\u3002\uff01\uff1f\u0964\u061f\uff1b\n]+")
+_SENTENCE_END: Final = re.compile(
+    rf"[.!?\u2026;]+(?=\W|\Z)(?! {_SAYING} )|[\u3002\uff01\uff1f\u0964\u061f\uff1b\n]+"
+)
 _WORD: Final = re.compile(
     r"[^\s.,;:!?\u2026\u3002\uff01\uff1f\uff0c\u3001\uff1b\uff1a\u0964\u061f\u060c\u061b\u30fb"
     r"\"\u201c\u201d\u201e\u00ab\u00bb\u2018\u300c\u300d\u300e\u300f()\[\]{}<>\u2013\u2014*_#/|\uff08\uff09]+"
@@ -59,6 +75,14 @@ _SCRIPTS: Final = {
 }
 # Scripts whose words are not separated by spaces.
 UNSPACED: Final = frozenset({"kana", "han", "thai"})
+
+
+def answer_of(output: Output) -> str:
+    """What an output says: the answer without reasoning, or the keywords that were read from it."""
+    if output.keywords is not None:
+        # JSON around them has letters of its own, and escapes for those of other scripts.
+        return ", ".join(output.keywords.words)
+    return without_reasoning(output.text)
 
 
 def normalised(text: str) -> str:
@@ -92,6 +116,11 @@ def sentences(text: str) -> list[str]:
     """The sentences of a text, each with single spaces."""
     parts = (" ".join(part.split()) for part in _SENTENCE_END.split(text))
     return [part for part in parts if part]
+
+
+def is_sign(sentence: str) -> bool:
+    """Whether a sentence tells what a sign, a tattoo or a person in the picture says."""
+    return _SIGN.search(sentence) is not None
 
 
 def words(text: str) -> list[str]:

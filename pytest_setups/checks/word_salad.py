@@ -60,6 +60,9 @@ def _has_no_order(own: str) -> bool:
     text = " ".join(own.split())
     if len(words(text)) < MIN_WORDS and share_of_scripts(text, UNSPACED) < 0.5:
         return False
+    said = words(text)
+    if any(set(said) <= spoken.grammar() for spoken in _languages(text)):
+        return True
     return any(
         disorder is not None and len(list(disorder.finditer(text))) >= MIN_DISORDERS
         for disorder in (spoken.pattern("disorder") for spoken in _languages(text))
@@ -67,6 +70,10 @@ def _has_no_order(own: str) -> bool:
 
 
 def _languages(text: str) -> list[Language]:
+    """The languages that the grammatical words of a text belong to most."""
     if share_of_scripts(text, UNSPACED) < 0.5:
-        return languages_of(text)
+        said = words(text)
+        counts = {spoken: sum(word in spoken.grammar() for word in said) for spoken in languages_of(text)}
+        most = max(counts.values(), default=0)
+        return [spoken for spoken, count in counts.items() if count == most > 0]
     return [language("ja" if "kana" in scripts(text) else "zh")]
