@@ -6,17 +6,25 @@ import io
 import random
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 from tests.conftest import Run, entries
 from tests.servers import eyes
 from tests.servers.scripted import Ask, Reply, Scripted, as_json, completion, seeing, words
 
+SAMPLES = Path(__file__).parent.parent / "sample_images"
 NICE = "A nice photograph of a harbour."
 TEXT_ONLY = {"message": "tiny-text is not a multimodal model", "type": "BadRequestError"}
 NO_PROJECTOR = {"code": 500, "message": "image input is not supported - hint: provide the mmproj"}
+
+BURST = {
+    "caption": "A cup of coffee stands on a wooden table.",
+    "keywords": '["coffee", "cup", "table"]',
+    "description": "A spoon lies on the saucer. The light falls from the left.",
+}
 
 
 def faulty(name: str) -> Callable[[Ask], Reply]:
@@ -280,5 +288,21 @@ def test_a_picture_that_gets_the_answer_to_no_picture_fails_the_run(
 def test_copies_of_one_picture_may_get_the_same_words(run: Run, project: pytest.Pytester) -> None:
     (project.path / "sample_images/copy.jpg").write_bytes(
         (project.path / "sample_images/cat.jpg").read_bytes()
+    )
+    run("--record").stdout.fnmatch_lines(["recorded: *"])
+
+
+def test_frames_of_a_burst_may_get_the_same_words(
+    run: Run, project: pytest.Pytester, server: Scripted
+) -> None:
+    """Two nearly identical pictures: the second is moved by three pixels and a little darker."""
+    frame = Image.open(SAMPLES / "coffee-cmyk.jpg").convert("RGB")
+    for path in (project.path / "sample_images").iterdir():
+        path.unlink()
+    frame.save(project.path / "sample_images/burst-1.jpg")
+    moved = ImageEnhance.Brightness(frame.crop((3, 0, *frame.size))).enhance(0.97)
+    moved.save(project.path / "sample_images/burst-2.jpg", quality=80)
+    server.chat = lambda ask: (
+        seeing(ask) if ask.body["temperature"] == 0 else completion(BURST[str(ask.stage)], prompt_tokens=300)
     )
     run("--record").stdout.fnmatch_lines(["recorded: *"])

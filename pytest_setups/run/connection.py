@@ -20,6 +20,7 @@ from pytest_setups.serving.facts import ServerFacts, gather_facts
 from pytest_setups.serving.processes.batch_program import ProgramResult
 from pytest_setups.serving.processes.server_process import LaunchError
 from pytest_setups.serving.server import Server, query_server, wait_until_ready, warm_up
+from pytest_setups.tagging.appearance import Appearance
 from pytest_setups.tagging.command_tagger import CommandTagger, TaggerFolder
 from pytest_setups.tagging.images import ImageError, file_sha256, warm_up_picture
 from pytest_setups.tagging.prefetch import PrefetchedOutcomes, SequentialOutcomes
@@ -167,6 +168,16 @@ class Connection:
             except (ImageError, KeyError):
                 self._hashes[name] = None
         return self._hashes[name]
+
+    def look_alike(self, first: str, second: str) -> bool:
+        """Whether two sample images are the same file, or pictures that hardly differ."""
+        if self.file_sha256(first) is not None and self.file_sha256(first) == self.file_sha256(second):
+            return True
+        try:
+            appearances = [Appearance.of(self.samples[name].path) for name in (first, second)]
+        except (ImageError, KeyError):
+            return False
+        return appearances[0].is_like(appearances[1])
 
     @cached_property
     def reference(self) -> Reference | None:

@@ -170,7 +170,7 @@ class ResultBuilder:
                 for sample in connection.samples_in_order
                 if connection.judges_words_of(sample)
             ],
-            file_sha256=connection.file_sha256,
+            look_alike=connection.look_alike,
             has_tagger=connection.settings.tagger_command is not None,
             has_server=connection.server is not None,
         )

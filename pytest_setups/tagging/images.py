@@ -126,10 +126,19 @@ def prepare(path: Path, max_edge: int) -> PreparedImage:
     Raises:
         ImageError: unreadable, not an image, truncated, or a decompression bomb.
     """
+    return encode(read_rgb(path, max_edge), max_edge)
+
+
+def read_rgb(path: Path, edge: int) -> Image.Image:
+    """An image decoded, turned upright and converted to RGB, in no less than what ``edge`` pixels need.
+
+    Raises:
+        ImageError: unreadable, not an image, truncated, or a decompression bomb.
+    """
     try:
         with Image.open(path) as image:
-            image.draft("RGB", _draft_size(image.size, max_edge))
-            return encode(_as_rgb(ImageOps.exif_transpose(image)), max_edge)
+            image.draft("RGB", _draft_size(image.size, edge))
+            return _as_rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
         message = f"{path.name} is not an image that Pillow can read"
     except Image.DecompressionBombError:
