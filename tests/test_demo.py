@@ -51,8 +51,9 @@ def test_the_demo_twice_gives_two_entries(own_project: pytest.Pytester) -> None:
         assert entry["server"]["backend"] == "llama.cpp"
         assert entry["model"]["format"] == "gguf"
         assert entry["model"]["quantization"] == "F16"
-        tokens = entry["verification"]["vision"]["prompt_tokens"]
-        assert tokens["no picture"] < tokens["white disc on red"]
+        vision = entry["verification"]["vision"]
+        tokens = [count for pair in vision["experiments"][0]["prompt_tokens"] for count in pair]
+        assert vision["without_picture"]["prompt_tokens"] < min(tokens)
 
 
 def test_the_demo_names_what_it_sees(own_project: pytest.Pytester) -> None:

@@ -29,7 +29,7 @@ def sent(run: Run, server: Scripted, photos: Path) -> Sent:
     """The pictures that a server is sent for the captions of a folder's images, by the name of the image."""
 
     def send(folder: Path = photos, *, max_edge: int = 1024) -> dict[str, Image.Image]:
-        names = sorted(path.name for path in folder.iterdir() if path.suffix != ".md")
+        names = sorted(path.name for path in folder.iterdir() if path.suffix not in {".md", ".toml"})
         result = run(*CAPTIONS_ONLY, f"--setup-images={folder}", f"--setup-max-edge={max_edge}")
         assert result.parseoutcomes()["passed"] == len(names)
         return dict(zip(names, [decoded(ask.picture) for ask in server.asks], strict=True))
