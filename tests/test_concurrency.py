@@ -16,6 +16,8 @@ import pytest
 from tests.conftest import Run, draw, entries
 from tests.servers.scripted import Ask, Reply, Scripted, completion, seeing
 
+FIRST_MEASURED = 18
+"""Requests before the measured ones: the warm-up and those of the vision proof."""
 MEASURED = ("started_utc", "latency_s", "ttft_s")
 
 
@@ -56,7 +58,7 @@ def test_as_many_requests_are_concurrent_as_wanted_and_no_more(
     barrier = threading.Barrier(4)
 
     def wait_for_four(ask: Ask) -> Reply:
-        if ask.stage == "caption" and 18 <= ask.number < 22:
+        if ask.stage == "caption" and FIRST_MEASURED <= ask.number < FIRST_MEASURED + 4:
             barrier.wait(20)
         return seeing(ask)
 
@@ -113,16 +115,16 @@ def test_x_ends_the_requests(run: Run, project: pytest.Pytester, server: Scripte
     many_images(project, 30)
 
     def fail_the_first(ask: Ask) -> Reply:
-        if ask.number == 4:
+        if ask.number == FIRST_MEASURED + 1:
             return completion("!!!!!!!!")
-        if ask.number > 8:
+        if ask.number > FIRST_MEASURED + 5:
             server.hang()
         return seeing(ask)
 
     server.chat = fail_the_first
     result = run("--setup-concurrency=4", "-x", "-k", "models or vision or caption")
     result.stdout.fnmatch_lines(["*1 failed*"])
-    assert len(server.asks) < 16
+    assert len(server.asks) < FIRST_MEASURED + 13
 
 
 def test_a_rerun_asks_again(run: Run, server: Scripted) -> None:
@@ -138,12 +140,15 @@ def test_a_rerun_asks_again(run: Run, server: Scripted) -> None:
     run("--setup-concurrency=3", "--reruns=1").stdout.fnmatch_lines(["*11 passed, 1 rerun*"])
 
 
+@pytest.mark.parametrize("hanging_from", [6, 12, FIRST_MEASURED + 3], ids=["first", "second", "measured"])
 @pytest.mark.parametrize("concurrency", [1, 4])
 def test_ctrl_c_ends_without_waiting_for_answers(
-    concurrency: int, project: pytest.Pytester, server: Scripted
+    concurrency: int, hanging_from: int, project: pytest.Pytester, server: Scripted
 ) -> None:
+    """In either round of the vision proof, and in what is measured."""
+
     def hang_later(ask: Ask) -> Reply:
-        if ask.number > 5:
+        if ask.number >= hanging_from:
             hanging.set()
             server.hang()
         return seeing(ask)
