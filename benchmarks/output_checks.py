@@ -1,7 +1,7 @@
 """How many outputs of the corpus the checks judge as a person did, by kind and language.
 
-Run `python -m benchmarks.output_checks` in a checkout; `--held-out` adds the totals of the third of the
-corpus that is kept aside, `--missed` lists the outputs of the open part that are judged otherwise.
+Run `python -m benchmarks.output_checks` in a checkout; `--held-out` adds a column for the third of the corpus
+that is kept aside, `--missed` lists the outputs of the open part that are judged otherwise.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_setups.api.reply import Reply
 from pytest_setups.checks.output_checks import failures
+from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
 from pytest_setups.tagging.keywords import as_keywords, parse_keywords
 from pytest_setups.tagging.outputs import Failure, Output
@@ -23,6 +24,7 @@ from pytest_setups.tagging.prompts import load_prompts
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+TOTAL: Final = "all"
 CORPUS: Final = Path(__file__).parent.parent / "tests/data/outputs"
 
 
@@ -37,20 +39,16 @@ class Judged:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description="The checks on the corpus of outputs.")
-    parser.add_argument("--held-out", action="store_true", help="also the totals of the held-out files")
+    parser.add_argument("--held-out", action="store_true", help="also the held-out files, in a column beside")
     parser.add_argument("--missed", action="store_true", help="list the outputs that are judged otherwise")
     arguments = parser.parse_args()
-    broken, honest = judge("broken"), judge("honest")
+    files = ["", "held_out_"] if arguments.held_out else [""]
+    broken, honest = ([judge(f"{prefix}{name}") for prefix in files] for name in ("broken", "honest"))
     for group in ("kind", "language"):
         print_table(f"broken, by {group}: found", broken, group)
         print_table(f"honest, by {group}: punished", honest, group)
-    print_total("found", "broken", broken)
-    print_total("punished", "honest", honest)
-    if arguments.held_out:
-        print_total("found", "held_out_broken", judge("held_out_broken"))
-        print_total("punished", "held_out_honest", judge("held_out_honest"))
     if arguments.missed:
-        print_missed(broken, honest)
+        print_missed(broken[0], honest[0])
 
 
 def judge(name: str) -> list[Judged]:
@@ -71,22 +69,25 @@ def output_of(row: dict[str, Any]) -> Output:
     return Output(stage, text, keywords, reply, prompt, row.get("caption", ""))
 
 
-def print_table(title: str, judged: Iterable[Judged], group: str) -> None:
-    """Print one line for each kind or language: how many outputs have a failure, and how many there are."""
+def print_table(title: str, files: Sequence[Sequence[Judged]], group: str) -> None:
+    """Print a line for each kind or language, and their sum: how many outputs have a failure, of how many."""
+    columns = [count(judged, group) for judged in files]
+    print(f"\n{title + ' of':32}" + "".join(f"{name:>14}" for name in ("", "held out")[: len(files)]))
+    names = sorted({name for column in columns for name in column if name != TOTAL})
+    for name in [*names, TOTAL]:
+        cells = (column.get(name, (0, 0)) for column in columns)
+        print(f"  {name:30}" + "".join(f"{failed:6} / {total:5}" for failed, total in cells))
+
+
+def count(judged: Iterable[Judged], group: str) -> dict[str, tuple[int, int]]:
+    """By kind or language: how many outputs have a failure, and how many there are."""
     total: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     for one in judged:
-        total[one.row[group]] += 1
-        failed[one.row[group]] += bool(one.failures)
-    print(f"\n{title}")
-    for name in sorted(total):
-        print(f"  {name:22} {failed[name]:4} of {total[name]:4}")
-
-
-def print_total(what: str, name: str, judged: Sequence[Judged]) -> None:
-    """Print how many outputs of a file have a failure."""
-    failed = sum(bool(one.failures) for one in judged)
-    print(f"\n{name}: {what} {failed} of {len(judged)} ({failed / len(judged):.1%})")
+        for name in (one.row[group], TOTAL):
+            total[name] += 1
+            failed[name] += bool(one.failures)
+    return {name: (failed[name], total[name]) for name in total}
 
 
 def print_missed(broken: Iterable[Judged], honest: Iterable[Judged]) -> None:
@@ -94,18 +95,12 @@ def print_missed(broken: Iterable[Judged], honest: Iterable[Judged]) -> None:
     print()
     for one in broken:
         if not one.failures:
-            print(
-                "passes:", one.row["kind"], one.row["language"], one.row["stage"], ascii_or(one.row["text"])
-            )
+            row = one.row
+            print("passes:", row["kind"], row["language"], row["stage"], one_line(row["text"], 200))
     for one in honest:
         if one.failures:
             failure = one.failures[0]
             print("punished:", one.row["kind"], one.row["language"], failure.check, failure.reason)
-
-
-def ascii_or(text: str) -> str:
-    """A text on one line."""
-    return json.dumps(text[:300], ensure_ascii=False)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from pytest_setups.checks.output_checks import CHECKS
+
 ROOT: Final = Path(__file__).parent.parent
 REPOSITORY: Final = "https://github.com/pytest-setups/pytest-setups"
 RAW: Final = "https://raw.githubusercontent.com/pytest-setups/pytest-setups/main/"
@@ -110,6 +112,7 @@ def test_every_check_is_documented() -> None:
     entry = json.loads(read("registry/entries/toy-vlm_llama.cpp.json"))
     page = read("docs/getting-started.md")
     of_outputs = set(entry["verification"]["checks"]) - {"models", "vision", "same-words"}
+    of_outputs |= {check.name for check in CHECKS}
     assert {check for check in of_outputs if f"| `{check}` |" not in page} == set()
 
 

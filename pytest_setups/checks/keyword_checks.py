@@ -91,7 +91,9 @@ def _faults(output: Output) -> Iterator[tuple[str, Callable[[str], bool]]]:
     stop = (
         _stop_words(tuple(word.lower() for word in output.keywords.words)) if output.keywords else frozenset()
     )
-    yield "letters", _is_letter
+    # Korean syllables are words ("snow"), unless a word was taken apart into its letters too.
+    taken_apart = any(map(_is_jamo, output.keywords.words if output.keywords else ()))
+    yield "letters", lambda word: _is_letter(word) or (taken_apart and len(word) == 1)
     yield "numbers", lambda word: _NUMBER.fullmatch(word) is not None
     yield "dates and places on the map", _is_date
     yield "grammatical words", lambda word: word.lower() in stop
@@ -106,7 +108,11 @@ def _is_letter(word: str) -> bool:
     """One letter, of a script in which one letter is no word."""
     if len(word) != 1 or not word.isalpha():
         return False
-    return not scripts(word) & {"han", "hangul"} or "\u3130" <= word <= "\u318f"
+    return not scripts(word) & {"han", "hangul"} or _is_jamo(word)
+
+
+def _is_jamo(word: str) -> bool:
+    return len(word) == 1 and "\u3130" <= word <= "\u318f"
 
 
 def _is_date(word: str) -> bool:

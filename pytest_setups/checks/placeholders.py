@@ -60,17 +60,16 @@ def is_placeholder(text: str) -> bool:
     return any(
         pattern.match(sentence.strip(" *#\"'"))
         for language in languages_of(text)
-        if (
-            pattern := _whole_sentence(
-                language.alternatives("placeholder"), unspaced=language.spaced == "none"
-            )
-        )
+        if (pattern := _whole_sentence(language.alternatives("placeholder"), language.spaced))
         for sentence in said[:4]
     )
 
 
 @cache
-def _whole_sentence(source: str, *, unspaced: bool) -> re.Pattern[str] | None:
-    """A sentence that consists of a phrase, with a few words after it."""
-    rest = r".{0,12}\Z" if unspaced else r"(?:\W*\Z|\W+(?:\w+\W+){0,2}\w*\Z)"
-    return re.compile(rf"\W*{source}{rest}") if source else None
+def _whole_sentence(source: str, spaced: str) -> re.Pattern[str] | None:
+    """A sentence that consists of a phrase, with a few words around it."""
+    if not source:
+        return None
+    if spaced != "words":
+        return re.compile(rf".{{0,10}}{source}.{{0,12}}\Z")
+    return re.compile(rf"\W*{source}(?:\W*\Z|\W+(?:\w+\W+){{0,2}}\w*\Z)")

@@ -21,6 +21,9 @@ CLOSING_WITHIN: Final = 220
 _NUMBERED: Final = re.compile(
     r"(?m)^\W{0,3}(?:\d{1,2}[.)]|(?:option|version|variante?|opci[oó]n|opção|opzione) \d)\s", re.IGNORECASE
 )
+# "Caption - A boat": what follows the dash begins a sentence.
+_DASHED: Final = re.compile(r"(?<=\w) [-\u2013\u2014] (?=\w)")
+_DASHED_ANSWER: Final = re.compile(r"[^\W\d]{2,20}(?: \w+)? [-\u2013\u2014] (?=\w)(?![a-z\u00df-\u00ff])")
 _MARKDOWN: Final = "*#_`> -"
 
 
@@ -50,6 +53,8 @@ def _said_to_the_user(language: Language, own: str, answer: str) -> str | None:
         return "a label"
     if any(_heading(language).fullmatch(line) for line in lines(plain(answer[:2_000]))):
         return "a heading"
+    if _DASHED_ANSWER.match(answer) and _label(language).match(_DASHED.sub(":", own, count=1)):
+        return "a label"
     closing = language.pattern("closing")
     # Whole sentences: the first is not at the end, and a description may end with a wish of the people in it.
     rest = re.split(r"(?<=[.!?\u3002\uff01\uff1f\u0964])\s*|\n", own)[1:]

@@ -65,7 +65,7 @@ def says_nothing(output: Output) -> str | None:
 def _is_empty(language: Language, answer: str) -> bool:
     if language.spaced == "none":
         return _leaves_nothing(language, answer)
-    said = words(re.sub(r"(?<=\w)'(?=\w)", "' ", plain(answer)))
+    said = words(re.sub(r"(?<=\w)['-](?=\w)", "' ", plain(answer)))
     if not said or len(said) > MAX_EMPTY_WORDS:
         return False
     said = [word.strip("'") for word in said]
@@ -145,7 +145,9 @@ def _likely_languages(end: str) -> list[Language]:
     said = [word.strip("'") for word in words(end.replace("'", "' "))[:-1]]
     counts = {language: sum(word in language.grammar() for word in said) for language in possible}
     most = max(counts.values(), default=0)
-    if most == 0 and "latin" in scripts(end[-12:]):
+    # Without any, a short lower-case word that ends no sentence in one language is trusted in a longer text.
+    last = end.rsplit(maxsplit=1)[-1]
+    if most == 0 and "latin" in scripts(last) and (len(said) < 3 or len(last) < 2 or not last.islower()):
         return []
     return [language for language, count in counts.items() if count == most]
 
@@ -154,7 +156,7 @@ def _likely_languages(end: str) -> list[Language]:
 def _dangling(language: Language) -> tuple[re.Pattern[str], re.Pattern[str]]:
     """Words that no sentence ends with, and those that no sentence but some headings end with."""
     table = language.words("dangling")
-    boundary = "" if language.spaced == "none" else r"(?<![\w\u0900-\u097f'])"
+    boundary = "" if language.spaced == "none" else r"(?<![\w\u0900-\u097f])"
     strong, weak = (
         "|".join(re.escape(word.rstrip("?")) for word in table if word.endswith("?") is heading) or "(?!)"
         for heading in (False, True)
