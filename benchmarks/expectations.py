@@ -25,7 +25,7 @@ from pytest_setups.checks.expectations import judge_expectation
 from pytest_setups.checks.expectations_file import FILE_NAME, find_expectations
 from pytest_setups.registry.entry import Stage
 from pytest_setups.tagging.images import find_samples
-from pytest_setups.tagging.outputs import without_reasoning
+from pytest_setups.tagging.reasoning import without_reasoning
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

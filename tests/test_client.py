@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
 from pytest_setups.api.client import Client
 from pytest_setups.api.errors import FaultKind, ServerError
-from tests.conftest import Run, entries
-from tests.servers.scripted import Ask, Reply, Scripted, as_json, completion, events, serve, words
+from tests.conftest import Run, entries, recorded_measurements
+from tests.servers.scripted import Ask, Reply, Scripted, as_json, completion, events, seeing, serve, words
 
 BODY = b'{"messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]}'
 
@@ -149,8 +152,136 @@ def test_a_proxy_gets_the_credentials_in_its_url(server: Scripted, monkeypatch: 
 def test_a_proxy_of_another_kind_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:1080")
     monkeypatch.delenv("no_proxy", raising=False)
-    with pytest.raises(ServerError, match="proxy for it is of kind socks5, not http"):
+    with pytest.raises(
+        ServerError, match=r"the proxy socks5://127\.0\.0\.1:1080 that http_proxy names is of kind socks5"
+    ):
         Client(base_url="http://vision.example/v1", api_key=None, timeout_s=10)
+
+
+@pytest.fixture
+def dead_proxy(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A proxy in the environment that nothing listens for."""
+    for name in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return f"http://ann:secret@127.0.0.1:{unused.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
+def test_a_proxy_that_is_down_is_named_and_not_the_server(
+    run: Run, server: Scripted, monkeypatch: pytest.MonkeyPatch, dead_proxy: str, name: str
+) -> None:
+    monkeypatch.setenv(name, dead_proxy)
+    result = run("-k", "models")
+    shown = dead_proxy.replace("ann:secret@", "*")
+    reason = f"cannot connect to the proxy {shown} that {name} names, on the way to {server.url}/models: *"
+    result.stdout.fnmatch_lines([f"{reason}refused*; to connect directly, add 127.0.0.1 to NO_PROXY"])
+    assert "secret" not in result.stdout.str()
+
+
+@pytest.mark.parametrize("entry", ["127.0.0.1", "127.0.0.1:{port}", "*"])
+def test_no_proxy_connects_directly(
+    server: Scripted, monkeypatch: pytest.MonkeyPatch, dead_proxy: str, entry: str
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", dead_proxy)
+    monkeypatch.setenv("NO_PROXY", entry.format(port=server.port))
+    assert client(server).get("/models").data["object"] == "list"
+
+
+def test_the_answer_of_a_proxy_names_it(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.port}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    server.routes["http://vision.example/v1/models"] = Reply(b"no route", 502, "text/plain")
+    asker = Client(base_url="http://vision.example/v1", api_key=None, timeout_s=10)
+    _OPEN.append(asker)
+    with pytest.raises(ServerError, match=r"HTTP 502 from \S+, through the proxy \S+ that http_proxy names,"):
+        asker.get("/models")
+
+
+BUSY = {
+    "429": as_json({"error": {"message": "too many requests"}}, 429),
+    "503": as_json({"error": {"message": "queue is full"}}, 503),
+}
+
+
+def busy(times: int, status: str, retry_after: str | None) -> Callable[[Ask], Reply]:
+    """A server that is busy so many times, and then answers."""
+    headers = {} if retry_after is None else {"retry-after": retry_after}
+    refused = iter([replace(BUSY[status], headers=headers)] * times)
+    return lambda ask: next(refused, None) or seeing(ask)
+
+
+@pytest.mark.parametrize("status", BUSY)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_busy_server_is_asked_again_when_it_says(server: Scripted, status: str, *, stream: bool) -> None:
+    server.chat = busy(2, status, "0")
+    start = time.perf_counter()
+    reply = client(server).chat(BODY, stream=stream)
+    assert reply.waits == 2
+    assert time.perf_counter() - start > 0.9
+    assert reply.latency_s < 0.5  # of the last request
+
+
+def test_a_date_says_when_too(server: Scripted) -> None:
+    server.chat = busy(1, "503", "Wed, 21 Oct 2015 07:28:00 GMT")
+    assert client(server).chat(BODY, stream=False).waits == 1
+    server.chat = busy(1, "503", "Wed, 21 Oct 2099 07:28:00 GMT")
+    with pytest.raises(ServerError, match="queue is full; it asks to try again in"):
+        client(server).chat(BODY, stream=False)
+
+
+@pytest.mark.parametrize("retry_after", [None, "soon", "-1", "\N{SUPERSCRIPT TWO}"])
+def test_a_busy_server_that_does_not_say_when_is_a_fault(server: Scripted, retry_after: str | None) -> None:
+    server.chat = busy(1, "429", retry_after)
+    with pytest.raises(ServerError, match=r"HTTP 429 from .*: too many requests$"):
+        client(server).chat(BODY, stream=False)
+    assert len(server.asks) == 1
+
+
+def test_the_deadline_holds_for_all_waits_together(server: Scripted) -> None:
+    server.chat = busy(100, "429", "0")
+    with pytest.raises(
+        ServerError, match=r"it asks to try again in 0\.5 s, and 0\S* s of the request's time"
+    ):
+        client(server, timeout_s=1.2).chat(BODY, stream=False)
+    assert len(server.asks) == 3
+
+
+def test_nothing_else_is_repeated(server: Scripted) -> None:
+    server.chat = lambda _: Reply(b"{}", 500, headers={"retry-after": "0"})
+    with pytest.raises(ServerError, match="HTTP 500"):
+        client(server).chat(BODY, stream=False)
+    assert len(server.asks) == 1
+
+
+def test_abort_ends_a_wait(server: Scripted) -> None:
+    server.chat = busy(1, "429", "15")
+    asker = client(server)
+
+    def abort_when_asked() -> None:
+        server.asked.wait(10)
+        asker.abort()
+
+    threading.Thread(target=abort_when_asked).start()
+    with pytest.raises(ServerError):
+        asker.chat(BODY, stream=False)
+
+
+def test_a_run_on_a_busy_server_says_how_often_it_waited(
+    run: Run, project: pytest.Pytester, server: Scripted
+) -> None:
+    refused = iter([replace(BUSY["429"], headers={"retry-after": "0"})] * 2)
+
+    def chat(ask: Ask) -> Reply:
+        return (ask.stage == "keywords" and next(refused, None)) or seeing(ask)
+
+    server.chat = chat
+    result = run("--record")
+    result.assert_outcomes(passed=11)
+    result.stdout.fnmatch_lines(["the server was busy and asked 2 times to wait (HTTP 429 or 503 *"])
+    waits = [line["waits"] for line in recorded_measurements(project.path)]
+    assert sorted(filter(None, waits)) == [2]
 
 
 def test_two_servers_do_not_share_anything() -> None:

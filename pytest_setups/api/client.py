@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import httpcore
 import httpx
 
 from pytest_setups.api.errors import FaultKind, ServerError, error_text, parse_json
+from pytest_setups.api.finish_reasons import is_natural, require_end
+from pytest_setups.api.proxies import ServerProxy
 from pytest_setups.api.reply import parse_reply
-from pytest_setups.api.streaming import StreamedReply, event_data
-from pytest_setups.api.transport import Transport, proxy_url
+from pytest_setups.api.retry_after import retry_after_s
+from pytest_setups.api.streaming import StreamedReply
+from pytest_setups.api.transport import Transport
 from pytest_setups.redaction import Redactor, one_line, redact_url, url_secrets
 
 if TYPE_CHECKING:
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 
 # A caption has some hundred bytes; a server that sends more than this is broken or hostile.
 MAX_ANSWER_BYTES: Final = 8 * 1024 * 1024
+# After [DONE] a server closes the body in the same moment, or leaves the connection open for good.
+DRAIN_S: Final = 0.1
 _CONNECTION_ERRORS: Final = (
     httpcore.TimeoutException,
     httpcore.NetworkError,
@@ -55,10 +61,16 @@ class Client:
         self.timeout_s = timeout_s
         url = httpx.URL(base_url)
         self._headers = _headers(url, api_key)
-        secrets = (api_key or "", *url_secrets(base_url), *url_secrets(proxy_url(url) or ""))
+        proxy = ServerProxy.of(url)
+        secrets = (api_key or "", *url_secrets(base_url), *url_secrets(proxy.url if proxy else ""))
         self.redactor = Redactor(tuple(filter(None, secrets)))
+        self._proxy = proxy
+        self._via = f", through {proxy}," if proxy else ""
+        self._aborted = threading.Event()
+        # For answers in one piece and for streams: whether the server gave any of them a natural reason.
+        self._gives_reasons = {False: False, True: False}
         try:
-            self._transport = Transport(url, connections)
+            self._transport = Transport(url, connections, proxy)
         except (httpcore.UnsupportedProtocol, httpx.InvalidURL) as error:
             message = f"cannot connect to {redact_url(base_url)}: {self.redactor.text(str(error))}"
             raise ServerError(FaultKind.UNREACHABLE, message) from None
@@ -82,21 +94,38 @@ class Client:
         url = f"{server_root(self.base_url)}{path}"
         return self._exchange_json(httpx.Request("POST", url, headers=self._headers, json=body), timeout_s)[0]
 
-    def chat(self, body: bytes, *, stream: bool, timeout_s: float | None = None) -> Reply:
+    def chat(
+        self, body: bytes, *, stream: bool, timeout_s: float | None = None, may_wait: bool = True
+    ) -> Reply:
         """Ask for one chat completion; ``body`` is the JSON request, already encoded.
 
+        A busy server that says when to ask again (429 or 503 with ``Retry-After``) is asked again then,
+        within the deadline of the request, unless ``may_wait`` is false. Nothing else is repeated.
+
         Raises:
-            ServerError: no answer in time, a status other than 200, or an answer without choices.
+            ServerError: no answer in time, a status other than 200, an error in place of an answer, or an
+                answer that did not end.
         """
         headers = {**self._headers, "content-type": "application/json"}
         request = httpx.Request("POST", self._chat_url, headers=headers, content=body)
-        if stream:
-            return self._stream_chat(request, timeout_s or self.timeout_s)
-        answer, latency_s = self._exchange_json(request, timeout_s)
-        return parse_reply(answer.data, latency_s, self.redactor)
+        left_s = timeout_s or self.timeout_s
+        deadline = time.perf_counter() + left_s
+        waits = 0
+        while True:
+            try:
+                reply = self._chat_once(request, left_s, stream=stream)
+            except ServerError as error:
+                if error.retry_after_s is None or not may_wait:
+                    raise
+                self._wait(error, deadline - time.perf_counter())
+                left_s = deadline - time.perf_counter()
+                waits += 1
+            else:
+                return replace(reply, waits=waits)
 
     def abort(self) -> None:
         """Make requests of other threads fail at once."""
+        self._aborted.set()
         self._transport.abort()
 
     def close(self) -> None:
@@ -114,16 +143,56 @@ class Client:
         source = f"the answer of {_shown(request.url)}"
         return Answer(parse_json(data, source, self.redactor), response.headers), latency_s
 
+    def _chat_once(self, request: httpx.Request, timeout_s: float, *, stream: bool) -> Reply:
+        if stream:
+            reply = self._stream_chat(request, timeout_s)
+        else:
+            answer, latency_s = self._exchange_json(request, timeout_s)
+            reply = parse_reply(answer.data, latency_s, self.redactor)
+        try:
+            require_end(reply.text, reply.finish_reason, others_have_reasons=self._gives_reasons[stream])
+        except ServerError as error:
+            # It quotes the answer, in which a server may echo what it was sent.
+            raise ServerError(error.kind, self.redactor.text(str(error))) from None
+        if is_natural(reply.finish_reason):
+            self._gives_reasons[stream] = True
+        return reply
+
+    def _wait(self, error: ServerError, left_s: float) -> None:
+        """Wait as long as the server asked.
+
+        Raises:
+            ServerError: the deadline comes first, or the client is aborted.
+        """
+        asked_s = error.retry_after_s or 0.0
+        if asked_s >= left_s:
+            message = (
+                f"{error}; it asks to try again in {asked_s:g} s, and {max(left_s, 0):.3g} s of the "
+                "request's time are left (--setup-timeout)"
+            )
+            raise ServerError(error.kind, message, error.status) from None
+        if self._aborted.wait(asked_s):
+            raise ServerError(FaultKind.UNREACHABLE, "aborted") from None
+
     def _stream_chat(self, request: httpx.Request, timeout_s: float) -> Reply:
         start = time.perf_counter()
         streamed = StreamedReply(self.redactor)
         with self._send(request, timeout_s) as response:
+            chunks = _bounded(response)
             if response.status_code != httpx.codes.OK:
-                self._check_status(response, b"".join(_bounded(response)))
+                self._check_status(response, b"".join(chunks))
             # StreamedReply notes when the first words come: the time to first token.
-            for data in event_data(_bounded(response)):
-                streamed.add(data)
-        return streamed.reply(start, time.perf_counter())
+            streamed.read(chunks)
+            end = time.perf_counter()
+            if streamed.done:
+                self._drain(chunks)
+        return streamed.reply(start, end)
+
+    def _drain(self, chunks: Iterator[bytes]) -> None:
+        """Read the end of a body, without which the connection could not be used again."""
+        with suppress(ServerError, *_CONNECTION_ERRORS), self._transport.deadline(DRAIN_S):
+            for _ in chunks:
+                pass
 
     @contextmanager
     def _send(self, request: httpx.Request, timeout_s: float) -> Iterator[httpx.Response]:
@@ -141,11 +210,19 @@ class Client:
     def _connection_fault(self, error: Exception, request: httpx.Request, timeout_s: float) -> ServerError:
         url = _shown(request.url)
         if isinstance(error, httpcore.TimeoutException):
-            return ServerError(FaultKind.TIMEOUT, f"no complete answer from {url} within {timeout_s:g} s")
+            message = f"no complete answer from {url}{self._via} within {round(timeout_s, 3):g} s"
+            return ServerError(FaultKind.TIMEOUT, message)
         reason = one_line(self.redactor.text(str(error))) or type(error).__name__
+        # A client that has a proxy connects to nothing else.
+        if self._proxy is not None and isinstance(error, (httpcore.ConnectError, httpcore.ProxyError)):
+            message = (
+                f"cannot connect to {self._proxy}, on the way to {url}: {reason}; to connect directly, add "
+                f"{self._proxy.host} to NO_PROXY"
+            )
+            return ServerError(FaultKind.UNREACHABLE, message)
         if isinstance(error, httpcore.ConnectError):
             return ServerError(FaultKind.UNREACHABLE, f"cannot connect to {url}: {reason}")
-        return ServerError(FaultKind.UNREACHABLE, f"the connection to {url} failed: {reason}")
+        return ServerError(FaultKind.UNREACHABLE, f"the connection to {url}{self._via} failed: {reason}")
 
     def _check_status(self, response: httpx.Response, data: bytes) -> None:
         if response.status_code == httpx.codes.OK:
@@ -155,8 +232,9 @@ class Client:
             # Not followed: the key would be sent to an address that the user did not name.
             location = self.redactor.url(response.headers.get("location", "?"))
             reason = f"it redirects to {one_line(location)}; use that address"
-        message = f"HTTP {response.status_code} from {_shown(response.url)}: {reason}"
-        raise ServerError(FaultKind.STATUS, message, response.status_code)
+        message = f"HTTP {response.status_code} from {_shown(response.url)}{self._via}: {reason}"
+        wait_s = retry_after_s(response.status_code, response.headers)
+        raise ServerError(FaultKind.STATUS, message, response.status_code, retry_after_s=wait_s)
 
 
 def server_root(base_url: str) -> str:

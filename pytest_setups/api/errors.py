@@ -27,15 +27,22 @@ class FaultKind(StrEnum):
     TIMEOUT = "timeout"
     STATUS = "status"
     ANSWER = "answer"
+    UNFINISHED = "unfinished"
 
 
 class ServerError(Exception):
-    """A server fault; the message, without secrets, holds what the server did or answered."""
+    """A server fault; the message, without secrets, holds what the server did or answered.
 
-    def __init__(self, kind: FaultKind, message: str, status: int | None = None) -> None:
+    ``retry_after_s`` is how long the server asked to wait before the request is sent again.
+    """
+
+    def __init__(
+        self, kind: FaultKind, message: str, status: int | None = None, *, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.status = status
+        self.retry_after_s = retry_after_s
 
 
 def parse_json(data: bytes, source: str, redactor: Redactor) -> Any:
@@ -49,6 +56,27 @@ def parse_json(data: bytes, source: str, redactor: Redactor) -> Any:
     except (ValueError, RecursionError):  # RecursionError: brackets nested some thousand deep
         message = f"{source} is not JSON ({len(data)} bytes): {error_text(data, redactor)}"
         raise ServerError(FaultKind.ANSWER, message) from None
+
+
+def refuse_stated_error(answer: object, redactor: Redactor) -> None:
+    """Refuse an answer that states an error, with HTTP 200 and whatever stands beside it.
+
+    Raises:
+        ServerError: it does; the message holds the error.
+    """
+    if not isinstance(answer, dict):
+        return
+    choices = answer.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    # OpenRouter puts the error of one choice into it.
+    inner = choice.get("error") if isinstance(choice, dict) else None
+    # vLLM before 0.10 and older FastChat: {"object": "error", "message": ...}; FastAPI: {"detail": ...}.
+    is_error = answer.get("object") == "error" or answer.get("type") == "error"
+    is_bare = "choices" not in answer and (answer.get("detail") or isinstance(answer.get("message"), str))
+    if answer.get("error") or inner or is_error or is_bare:
+        stated = {"error": answer.get("error") or inner} | {k: answer.get(k) for k in ("message", "detail")}
+        text = error_text(json.dumps(stated).encode(), redactor)
+        raise ServerError(FaultKind.ANSWER, f"the server answered with an error: {text}")
 
 
 def error_text(data: bytes, redactor: Redactor) -> str:

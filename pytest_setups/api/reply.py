@@ -7,7 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_setups.api.errors import FaultKind, ServerError
+from pytest_setups.api import finish_reasons
+from pytest_setups.api.errors import FaultKind, ServerError, refuse_stated_error
 from pytest_setups.redaction import one_line, printable
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ class Reply:
     """One answer.
 
     ``started_at`` is seconds since the epoch; the other times are seconds, ``ttft_s`` only when
-    streamed; tokens are as the server counts them, None where it does not.
+    streamed; tokens are as the server counts them, None where it does not. ``waits`` is how often the
+    request was sent again, after as long as the server asked to wait; times are those of the last attempt.
     """
 
     text: str
@@ -35,14 +37,16 @@ class Reply:
     ttft_s: float | None
     prompt_tokens: int | None
     output_tokens: int | None
+    waits: int = 0
 
 
 def parse_reply(data: Any, latency_s: float, redactor: Redactor) -> Reply:
     """The reply in the JSON of a chat completion.
 
     Raises:
-        ServerError: the JSON has no choice with a message.
+        ServerError: the JSON states an error, or has no choice with a message.
     """
+    refuse_stated_error(data, redactor)
     choice = first_choice(data.get("choices")) if isinstance(data, dict) else {}
     if not isinstance(choice.get("message"), dict):
         message = f"the answer has no choices: {one_line(json.dumps(redactor.json(data)), 200)}"
@@ -60,15 +64,17 @@ def make_reply(
 ) -> Reply:
     """The reply made of its parts; lengths and counts are bounded."""
     text, reasoning = words
+    # Servers that do not count say 0: every prompt has tokens, and so has every text.
+    prompt_tokens, output_tokens = _tokens(usage, "prompt_tokens"), _tokens(usage, "completion_tokens")
     return Reply(
         text=printable(text, MAX_TEXT),
         reasoning=printable(reasoning, MAX_TEXT),
-        finish_reason=one_line(finish_reason, 60) if isinstance(finish_reason, str) else None,
+        finish_reason=finish_reasons.canonical(finish_reason),
         started_at=time.time() - latency_s,
         latency_s=latency_s,
         ttft_s=ttft_s,
-        prompt_tokens=_tokens(usage, "prompt_tokens"),
-        output_tokens=_tokens(usage, "completion_tokens"),
+        prompt_tokens=prompt_tokens or None,
+        output_tokens=None if output_tokens == 0 and (text or reasoning) else output_tokens,
     )
 
 

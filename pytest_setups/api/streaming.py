@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
 
-from pytest_setups.api.errors import FaultKind, ServerError, error_text, parse_json
-from pytest_setups.api.reply import first_choice, make_reply, text_and_reasoning
+from pytest_setups.api import finish_reasons
+from pytest_setups.api.errors import FaultKind, ServerError, error_text, parse_json, refuse_stated_error
+from pytest_setups.api.event_stream import DONE, ERROR, Event, read_events, split_start
+from pytest_setups.api.reply import first_choice, make_reply, parse_reply, text_and_reasoning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from pytest_setups.api.reply import Reply
     from pytest_setups.redaction import Redactor
+
+# How the body of a JSON answer or of a page begins: no field of an event does.
+_UNSTREAMED: Final = (b"{", b"[", b"<")
 
 
 @dataclass(slots=True)
@@ -26,31 +33,22 @@ class StreamedReply:
     finish_reason: str | None = None
     usage: Any = None
     first_at: float | None = None
-    complete: bool = False
+    done: bool = False
+    body: bytes | None = None
 
-    def add(self, event: str) -> None:
-        """Take the data of one event.
+    def read(self, chunks: Iterator[bytes]) -> None:
+        """Take the bytes of a stream, up to ``[DONE]`` or to their end.
 
         Raises:
-            ServerError: it is an error, or not JSON.
+            ServerError: an event is an error, or not JSON.
         """
-        if event == "[DONE]":
-            self.complete = True
+        start, read = split_start(chunks)
+        if start in _UNSTREAMED:
+            # A server that does not know `stream` gives its whole answer at once; others an error or a page.
+            self.body = b"".join(chain(read, chunks))
             return
-        chunk = parse_json(event.encode(), "an event of the stream", self.redactor)
-        if not isinstance(chunk, dict) or chunk.get("error"):
-            error = error_text(event.encode(), self.redactor)
-            raise ServerError(FaultKind.ANSWER, f"the server ended the stream with an error: {error}")
-        # Usage comes with the last event (stream_options.include_usage), some servers send it with each.
-        self.usage = chunk.get("usage") or self.usage
-        choice = first_choice(chunk.get("choices"))
-        self.finish_reason = choice.get("finish_reason") or self.finish_reason
-        text, reasoning = text_and_reasoning(choice.get("delta"))
-        self.text.append(text)
-        self.reasoning.append(reasoning)
-        # The first event of most servers holds only the role: the first words count.
-        if self.first_at is None and (text or reasoning):
-            self.first_at = time.perf_counter()
+        for event in read_events(chain(read, chunks)):
+            self._add(event)
 
     def reply(self, start: float, end: float) -> Reply:
         """The reply of a request that took from ``start`` to ``end``, in ``time.perf_counter()``.
@@ -58,26 +56,52 @@ class StreamedReply:
         Raises:
             ServerError: the stream ended too early.
         """
+        if self.body is not None:
+            answer = parse_json(self.body, "the answer to a streamed request", self.redactor)
+            return parse_reply(answer, end - start, self.redactor)
         text = "".join(self.text)
-        if not self.complete and self.finish_reason is None:
+        # Some servers send no [DONE]; a finish reason ends the answer too.
+        if not self.done and self.finish_reason is None:
             message = f"the stream ended without a finish reason after {len(text)} characters"
-            raise ServerError(FaultKind.ANSWER, message)
+            raise ServerError(FaultKind.UNFINISHED, message)
         ttft_s = None if self.first_at is None else self.first_at - start
         words = text, "".join(self.reasoning)
         return make_reply(words, self.finish_reason, self.usage, end - start, ttft_s)
 
+    def _add(self, event: Event) -> None:
+        if event.name == ERROR:
+            error = error_text(event.data.encode(), self.redactor)
+            raise ServerError(FaultKind.ANSWER, f"the server ended the stream with an error: {error}")
+        self.done = event.data == DONE
+        if self.done or not event.data.strip():  # empty data keeps a connection alive
+            return
+        for piece in _pieces(event.data):
+            self._add_chunk(parse_json(piece.encode(), "an event of the stream", self.redactor))
 
-def event_data(chunks: Iterable[bytes]) -> Iterator[str]:
-    """The data of each server-sent event (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
-    rest = b""
-    for chunk in chunks:  # which may end anywhere, within a character too
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from _data(lines)
-    yield from _data([rest])
+    def _add_chunk(self, chunk: object) -> None:
+        refuse_stated_error(chunk, self.redactor)
+        if not isinstance(chunk, dict):
+            shown = error_text(json.dumps(chunk).encode(), self.redactor)
+            raise ServerError(FaultKind.ANSWER, f"an event of the stream is not a JSON object: {shown}")
+        # Usage comes with the last event (stream_options.include_usage), some servers send it with each.
+        self.usage = chunk.get("usage") or self.usage
+        choice = first_choice(chunk.get("choices"))
+        self.finish_reason = finish_reasons.canonical(choice.get("finish_reason")) or self.finish_reason
+        text, reasoning = text_and_reasoning(choice.get("delta"))
+        self.text.append(text)
+        self.reasoning.append(reasoning)
+        # The first event of most servers holds only the role: the first words count.
+        if self.first_at is None and (text or reasoning):
+            self.first_at = time.perf_counter()
 
 
-def _data(lines: list[bytes]) -> Iterator[str]:
-    for line in lines:
-        # Others are comments that keep the connection alive (": ping"), names and numbers of events.
-        if line.startswith(b"data:"):
-            yield line[5:].strip().decode("utf-8", "replace")
+def _pieces(data: str) -> list[str]:
+    """The JSON values in an event: one, except from servers that leave out the empty lines between events."""
+    lines = data.split("\n")
+    if len(lines) == 1:
+        return lines
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError):
+        return [line for line in lines if line.strip()]
+    return [data]

@@ -12,7 +12,6 @@ import socket
 import threading
 import time
 from typing import TYPE_CHECKING
-from urllib.request import getproxies, proxy_bypass
 
 import httpcore
 import httpx
@@ -20,6 +19,8 @@ import httpx
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable, Iterator
+
+    from pytest_setups.api.proxies import ServerProxy
 
 
 class _Request(threading.local):
@@ -118,13 +119,13 @@ class _Body(httpx.SyncByteStream):
 
 
 class Transport(httpx.BaseTransport):
-    """Connections to one server. Proxies come from the environment, as for every HTTP client."""
+    """Connections to one server, through a proxy where there is one."""
 
-    def __init__(self, url: httpx.URL, connections: int) -> None:
+    def __init__(self, url: httpx.URL, connections: int, proxy: ServerProxy | None) -> None:
         self._backend = _Backend()
         self._pool = httpcore.ConnectionPool(
             ssl_context=httpx.create_ssl_context() if url.scheme == "https" else None,
-            proxy=_proxy(url),
+            proxy=proxy.connection() if proxy else None,
             max_connections=connections,
             max_keepalive_connections=connections,
             keepalive_expiry=4.0,  # uvicorn, below vLLM and SGLang, closes idle connections after 5 s
@@ -178,30 +179,3 @@ class Transport(httpx.BaseTransport):
     def close(self) -> None:
         """Close every connection."""
         self._pool.close()
-
-
-def _proxy(url: httpx.URL) -> httpcore.Proxy | None:
-    """The HTTP proxy that the environment names for this address.
-
-    Raises:
-        httpcore.UnsupportedProtocol: it is of another kind.
-        httpx.InvalidURL: its address is not a URL.
-    """
-    address = proxy_url(url)
-    if address is None:
-        return None
-    proxy = httpx.URL(address)
-    if proxy.scheme not in {"http", "https"}:
-        message = f"the proxy for it is of kind {proxy.scheme}, not http: name its host in NO_PROXY"
-        raise httpcore.UnsupportedProtocol(message)
-    # httpcore takes no user and password from a proxy's URL.
-    auth = (proxy.username, proxy.password) if proxy.userinfo else None
-    return httpcore.Proxy(str(proxy.copy_with(userinfo=None)), auth=auth)
-
-
-def proxy_url(url: httpx.URL) -> str | None:
-    """The address of the proxy that the environment names for this one, None without a proxy."""
-    proxy = None if proxy_bypass(url.host) else getproxies().get(url.scheme)
-    if not proxy:
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"  # as curl, which takes a bare host and port

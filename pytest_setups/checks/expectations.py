@@ -18,7 +18,7 @@ from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.measurement import ExpectationResult
 from pytest_setups.registry.parsing import canonical_json
 from pytest_setups.tagging.language_codes import check_language
-from pytest_setups.tagging.outputs import without_reasoning
+from pytest_setups.tagging.reasoning import without_reasoning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -13,7 +13,7 @@ from pytest_setups.checks.phrases import language
 from pytest_setups.checks.texts import answer_of, beginning_and_end, is_sign, own_words
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
-from pytest_setups.tagging.outputs import without_reasoning
+from pytest_setups.tagging.reasoning import without_reasoning
 
 if TYPE_CHECKING:
     from pytest_setups.tagging.outputs import Output

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
 from pytest_setups.tagging.language_codes import LANGUAGES
-from pytest_setups.tagging.outputs import Failure, without_reasoning
+from pytest_setups.tagging.outputs import Failure
+from pytest_setups.tagging.reasoning import without_reasoning
 
 if TYPE_CHECKING:
     from collections.abc import Callable

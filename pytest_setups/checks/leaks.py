@@ -16,8 +16,8 @@ from pytest_setups.checks.texts import (
     share_of_scripts,
 )
 from pytest_setups.redaction import one_line
-from pytest_setups.tagging.outputs import without_reasoning
 from pytest_setups.tagging.prompts import PROFILES, load_prompts
+from pytest_setups.tagging.reasoning import without_reasoning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

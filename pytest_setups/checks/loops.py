@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_setups.checks.texts import UNSPACED, normalised, share_of_scripts
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
-from pytest_setups.tagging.outputs import without_reasoning
+from pytest_setups.tagging.reasoning import without_reasoning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

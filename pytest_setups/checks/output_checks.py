@@ -30,7 +30,8 @@ from pytest_setups.checks.texts import answer_of, normalised
 from pytest_setups.checks.word_salad import word_salad
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
-from pytest_setups.tagging.outputs import TAGGER_CHECK, Failure, Outcome, Output, without_reasoning
+from pytest_setups.tagging.outputs import TAGGER_CHECK, Failure, Outcome, Output
+from pytest_setups.tagging.reasoning import without_reasoning
 
 if TYPE_CHECKING:
     from collections.abc import Callable

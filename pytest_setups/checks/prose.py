@@ -10,7 +10,7 @@ from pytest_setups.checks.phrases import Language, languages_of
 from pytest_setups.checks.texts import UNSPACED, plain, scripts, share_of_scripts, words
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
-from pytest_setups.tagging.outputs import without_reasoning
+from pytest_setups.tagging.reasoning import without_reasoning
 
 if TYPE_CHECKING:
     from pytest_setups.tagging.outputs import Output

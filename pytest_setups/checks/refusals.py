@@ -9,7 +9,7 @@ from pytest_setups.checks.phrases import languages_of
 from pytest_setups.checks.texts import beginning_and_end, is_sign, own_words, sentences
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
-from pytest_setups.tagging.outputs import without_reasoning
+from pytest_setups.tagging.reasoning import without_reasoning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,7 +22,8 @@ from pytest_setups.proofs.coded_pictures import (
 from pytest_setups.proofs.two_views import TwoViews
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
-from pytest_setups.tagging.outputs import Output, without_reasoning
+from pytest_setups.tagging.outputs import Output
+from pytest_setups.tagging.reasoning import without_reasoning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -86,7 +86,8 @@ class Measurement(Line):
     ``sample`` counts the outcomes that were asked for, from 1; ``attempt`` those of one sample. Where
     only the whole image was timed, ``image_s`` says so in each of its stages; ``extra`` is what else a
     tagger command wrote of the image. The last attempt at a description carries how all three outputs of
-    its image meet the ``expectations``. ``vocabulary`` and ``reference`` are of the keywords.
+    its image meet the ``expectations``. ``vocabulary`` and ``reference`` are of the keywords. ``waits``
+    is how often a busy server asked to be asked again later; the times are those of the last request.
     """
 
     kind: Literal["measurement"] = "measurement"
@@ -106,6 +107,7 @@ class Measurement(Line):
     prompt_tokens: Count | None = None
     output_tokens: Count | None = None
     image_s: Seconds | None = None
+    waits: Count | None = None
     extra: Annotated[dict[str, JsonValue] | None, TextKind.JSON] = None
     expectations: ExpectationResult | None = None
     vocabulary: VocabularyMatch | None = None

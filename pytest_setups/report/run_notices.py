@@ -23,6 +23,7 @@ def run_notices(result: RunResult, settings: Settings) -> Iterator[Notice]:
     """The notices, in the order in which they are shown."""
     yield from _comparison_notices(result)
     yield from _missed_groups(result)
+    yield from _wait_notices(result)
     yield from _verdict_notices(result, settings)
 
 
@@ -49,6 +50,13 @@ def _comparison_notices(result: RunResult) -> Iterator[Notice]:
         yield Notice(line)
     for line in comparison_text.breaches(replace(comparison, levels=())):  # a part of the verdict's reason
         yield Notice(line, Level.FAILURE)
+
+
+def _wait_notices(result: RunResult) -> Iterator[Notice]:
+    waits = sum(measurement.waits or 0 for measurement in result.measurements)
+    if waits:
+        times = "once" if waits == 1 else f"{waits} times"
+        yield Notice(f"the server was busy and asked {times} to wait (HTTP 429 or 503 with Retry-After)")
 
 
 def _verdict_notices(result: RunResult, settings: Settings) -> Iterator[Notice]:

@@ -12,7 +12,7 @@ from pytest_setups.checks.texts import normalised
 from pytest_setups.proofs.vision_experiment import MAX_ANSWER
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
-from pytest_setups.tagging.outputs import without_reasoning
+from pytest_setups.tagging.reasoning import without_reasoning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -146,13 +146,16 @@ def _is_temporary(error: ServerError) -> bool:
     """Whether waiting may help: no connection yet, a model that loads, a gateway without its server."""
     # llama.cpp answers 503 while it loads (llama.cpp#9056); gateways answer 502, 503 or 504 until
     # their server listens, and 429 when it is busy.
+    # An answer that did not end is an answer: the few words of the readiness request may look like it.
+    if error.kind is FaultKind.UNFINISHED:
+        return False
     return error.kind is not FaultKind.STATUS or error.status in {429, 502, 503, 504}
 
 
 def _ask_once(client: Client, request: Callable[[str], bytes], model: str | None, seconds: float) -> None:
     timeout_s = min(seconds, client.timeout_s)
     names = _model_names(client.get("/models", timeout_s=min(FIRST_CONTACT_S, timeout_s)))
-    client.chat(request(model or names[0]), stream=False, timeout_s=timeout_s)
+    client.chat(request(model or names[0]), stream=False, timeout_s=timeout_s, may_wait=False)
 
 
 def _answers_below_v1(client: Client, timeout_s: float) -> bool:

@@ -1,25 +1,34 @@
-"""The keywords in an answer: JSON, fenced JSON or a plain list."""
+"""The keywords in an answer: JSON, fenced JSON, JSON lines, or a list in the text."""
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_setups.redaction import one_line
+from pytest_setups.tagging.json_in_text import find_json
+from pytest_setups.tagging.keyword_lists import is_sentence, listed_words, split_words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 # A model in a loop lists thousands.
 MAX_KEYWORDS: Final = 200
 MAX_KEYWORD_LENGTH: Final = 100
-# A part with more words than this is a sentence, and its commas do not make it a list.
-MAX_LISTED_WORDS: Final = 5
-_FENCE: Final = re.compile(r"```\w*\s*(.+?)\s*(?:```|\Z)", re.DOTALL)
-_HEADING: Final = re.compile(r"\A\s*(?:here (?:are|is)[^:\n]*|keywords|tags)\s*:\s*", re.IGNORECASE)
-_BULLET_OR_END: Final = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s*|[.\s]+$")
+# Objects in objects: an answer about categories has two or three levels.
+MAX_DEPTH: Final = 6
+_LANGUAGE_OF_FENCE: Final = re.compile(
+    r"\A\s*(?:json[cl5]?|text|txt|plaintext|markdown|md|csv|\w{0,20}(?=\s*\n))\b"
+)
+# What models call the list; any other list in an object is a category of keywords.
+_LIST_NAMES: Final = frozenset({"keywords", "keyword", "tags", "labels", "hashtags"})
+_ITEM_NAMES: Final = ("keyword", "name", "tag", "label", "term", "word", "text")
+# FastAPI writes `detail`.
+_ERROR_NAMES: Final = frozenset({"error", "errors", "detail", "exception", "traceback"})
+_NUMBERED_NAME: Final = re.compile(r"(?:keyword|tag|label)?[ _-]?\d{1,3}", re.IGNORECASE)
+_MARKS: Final = " \"'`*“”"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +38,8 @@ class Keywords:
     Attributes:
         words: distinct regardless of case, in order, at most ``MAX_KEYWORDS``.
         given: how many there were before duplicates were removed.
-        form: json-object, json-array, fenced-json or list in a text; values where a tagger gave a sequence.
+        form: json-object, json-array, json-lines, fenced-json or list in a text; values where a tagger gave a
+            sequence.
     """
 
     words: tuple[str, ...]
@@ -39,54 +49,114 @@ class Keywords:
 
 def parse_keywords(text: str) -> Keywords | None:
     """The keywords in an answer, or None where it does not contain a list of them."""
-    text = text.strip()
     # Many models put the JSON that they are asked for into a fence (karakeep#318).
-    fence = _FENCE.search(text)
-    if fence:
-        return _from_json(fence[1], "fenced-json") or _from_list(fence[1])
-    start = re.search(r"[{\[]", text)
-    if start:
-        form = "json-object" if start[0] == "{" else "json-array"
-        return _from_json(text[start.start() :], form)
-    return _from_list(text)
+    outside, *fenced = text.split("```")
+    blocks = [_LANGUAGE_OF_FENCE.sub("", block, count=1) for block in fenced[::2]]
+    for block in blocks:
+        if block.strip() and (keywords := _read(block, is_fenced=True)):
+            return keywords
+    # Without a fence, or after an empty one.
+    return (
+        None if any(map(str.strip, blocks)) else _read("\n".join([outside, *fenced[1::2]]), is_fenced=False)
+    )
 
 
 def as_keywords(items: Sequence[object]) -> Keywords:
     """The keywords in a sequence of texts, or of objects with a ``keyword``, ``name`` or ``tag``."""
-    return _distinct(items, "values")
+    return _distinct(map(_item, items), "values")
 
 
-def _from_json(text: str, form: str) -> Keywords | None:
-    try:
-        # Not strict: models write line ends inside strings. raw_decode: text may follow the JSON.
-        value, _ = json.JSONDecoder(strict=False).raw_decode(text)
-    except (ValueError, RecursionError):
+def _read(text: str, *, is_fenced: bool) -> Keywords | None:
+    found = find_json(text)
+    if found.broken:
         return None
-    if isinstance(value, dict):
-        lists = [part for part in value.values() if isinstance(part, list)]
-        value = value.get("keywords") or (lists[0] if lists else [])
+    if not found.values:
+        words = listed_words(text)
+        return _distinct(words, "list") if words else None
+    if len(found.values) > 1 and not found.rest.strip(" \t\r\n,;"):
+        return _of_json(list(found.values), "fenced-json" if is_fenced else "json-lines")
+    # Where the text has brackets of its own, the list is the longest: [1] {"keywords": [...]}.
+    read = [_of_json(value, _form(value, is_fenced=is_fenced)) for value in found.values]
+    return max(filter(None, read), key=lambda keywords: keywords.given, default=None)
+
+
+def _form(value: object, *, is_fenced: bool) -> str:
+    if is_fenced:
+        return "fenced-json"
+    return "json-object" if isinstance(value, dict) else "json-array"
+
+
+def _of_json(value: object, form: str) -> Keywords | None:
+    """The keywords in a JSON value; None where it states an error or holds sentences."""
+    if _states_error(value):
+        return None
+    words = list(islice(_words(value), MAX_KEYWORDS))
+    if len(words) == 1:
+        words = split_words(words[0])  # ["boat, river, hills"]
+    sentences = sum(map(is_sentence, words))
+    return None if sentences * 2 > len(words) else _distinct(words, form)
+
+
+def _states_error(value: object) -> bool:
+    parts = value if isinstance(value, list) else [value]
+    return any(
+        part[name]
+        for part in parts
+        if isinstance(part, dict)
+        for name in part
+        if name.casefold() in _ERROR_NAMES
+    )
+
+
+def _words(value: object, depth: int = 0, *, is_named: bool = False) -> Iterator[str]:
+    """The words in a JSON value: all strings of its lists.
+
+    ``is_named`` says that the value has the name of a list of keywords: its own texts are keywords too.
+    """
+    if depth > MAX_DEPTH:
+        return
     if isinstance(value, str):
-        value = value.split(",")
-    return _distinct(value, form) if isinstance(value, list) else None
+        yield from split_words(value) if is_named else [value]
+    elif isinstance(value, list):
+        for item in value:
+            yield from [item] if isinstance(item, str) else _words(item, depth + 1)
+    elif isinstance(value, dict):
+        yield from _words_of_object(value, depth, is_named=is_named)
 
 
-def _from_list(text: str) -> Keywords | None:
-    """A list on one line with commas, or with one keyword on each line, with or without bullets."""
-    parts = re.split(r"[,;\n]", _HEADING.sub("", text))
-    words = [word for word in (_BULLET_OR_END.sub("", part) for part in parts) if word]
-    is_list = len(words) > 1 and all(len(word.split()) <= MAX_LISTED_WORDS for word in words)
-    return _distinct(words, "list") if is_list else None
+def _words_of_object(value: dict[str, Any], depth: int, *, is_named: bool) -> Iterator[str]:
+    named = [part for name, part in value.items() if name.casefold() in _LIST_NAMES and part]
+    lists = [part for part in named if not isinstance(part, str)]
+    if item := _item(value) if depth and not lists else "":  # {"keyword": "boat", "score": 0.9}
+        yield item
+    elif named:
+        for part in lists or named:
+            yield from _words(part, depth + 1, is_named=True)
+    elif is_named and all(isinstance(part, (int, float)) for part in value.values()):
+        yield from value  # {"keywords": {"boat": 0.9, "river": 0.8}}
+    else:
+        for name, part in value.items():
+            if not isinstance(part, str):
+                yield from _words(part, depth + 1)
+            elif is_named or _NUMBERED_NAME.fullmatch(name):
+                yield from split_words(part)
 
 
-def _word(item: object) -> str:
-    # Models write hashtags and Markdown; taggers write objects with a score.
+def _item(item: object) -> str:
+    """The text of one keyword: taggers and models write objects with a score too."""
     if isinstance(item, dict):
-        item = item.get("keyword") or item.get("name") or item.get("tag")
-    return one_line(item, MAX_KEYWORD_LENGTH).strip(" \"'`*#") if isinstance(item, str) else ""
+        texts = (item.get(name) for name in _ITEM_NAMES)
+        item = next((text for text in texts if isinstance(text, str) and text.strip()), None)
+    return item if isinstance(item, str) else ""
 
 
-def _distinct(items: Sequence[object], form: str) -> Keywords:
-    words = [word for word in map(_word, items) if word][:MAX_KEYWORDS]
+def _clean(text: str) -> str:
+    """The keyword without the marks that models write around it: quotes, Markdown, the sign of a hashtag."""
+    return one_line(text, MAX_KEYWORD_LENGTH).strip(_MARKS).lstrip("#").strip(_MARKS)
+
+
+def _distinct(texts: Iterable[str], form: str) -> Keywords:
+    words = list(islice(filter(None, map(_clean, texts)), MAX_KEYWORDS))
     distinct: dict[str, str] = {}
     for word in words:
         distinct.setdefault(word.casefold(), word)

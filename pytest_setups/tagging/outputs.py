@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from pytest_setups.registry.entry import Stage
+from pytest_setups.tagging.reasoning import without_reasoning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 TAGGER_CHECK: Final = "tagger"
 """The name, in failures and entries, of the check that the tagger itself reports no fault."""
-# Servers without a reasoning parser leave the reasoning in the text; a cut answer has no end tag.
-_REASONING: Final = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | re.IGNORECASE)
 
 
 class TaggerError(Exception):
@@ -95,8 +93,3 @@ class Tagging:
             keywords=keywords.words if keywords else (),
             description=without_reasoning(outputs[Stage.DESCRIPTION].text),
         )
-
-
-def without_reasoning(text: str) -> str:
-    """The text without ``<think>`` blocks, also one that is never closed."""
-    return _REASONING.sub("", text).strip()

@@ -14,7 +14,8 @@ from pytest_setups.api.reply import MAX_TEXT, Reply
 from pytest_setups.redaction import one_line, printable, redact
 from pytest_setups.registry.entry import Stage
 from pytest_setups.tagging.keywords import as_keywords, parse_keywords
-from pytest_setups.tagging.outputs import Output, TaggerError, Tagging, without_reasoning
+from pytest_setups.tagging.outputs import Output, TaggerError, Tagging
+from pytest_setups.tagging.reasoning import without_reasoning
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from pytest_setups.registry.entry import Stage
 from pytest_setups.tagging.images import Sample, prepare
 from pytest_setups.tagging.keywords import parse_keywords
-from pytest_setups.tagging.outputs import Output, without_reasoning
+from pytest_setups.tagging.outputs import Output
+from pytest_setups.tagging.reasoning import without_reasoning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 from pytest_setups.api.errors import ServerError
 from pytest_setups.registry.entry import Stage
 from pytest_setups.tagging.images import ImageError
-from pytest_setups.tagging.outputs import TAGGER_CHECK, Failure, Outcome, TaggerError, without_reasoning
+from pytest_setups.tagging.outputs import TAGGER_CHECK, Failure, Outcome, TaggerError
+from pytest_setups.tagging.reasoning import without_reasoning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
