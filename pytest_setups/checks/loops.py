@@ -54,7 +54,9 @@ def loop(output: Output) -> str | None:
     words = normalised(text).split()
     phrase = next(_repeated_phrases(words), None) or _repeated_characters(text)
     if phrase is None and output.stage is not Stage.KEYWORDS:
-        phrase = _varied_phrase(text, words)
+        # A caption may be a figure of speech; four sentences of a description with one beginning are none.
+        returns = MIN_RETURNS if output.stage is Stage.CAPTION else MIN_RETURNS - 1
+        phrase = _varied_phrase(text, words, returns)
     return None if phrase is None else f"a loop: {one_line(phrase, 60)!r} again and again"
 
 
@@ -75,14 +77,14 @@ def _repeated_phrases(words: Sequence[str]) -> Iterator[str]:
                 break
 
 
-def _varied_phrase(text: str, words: Sequence[str]) -> str | None:
+def _varied_phrase(text: str, words: Sequence[str], returns: int) -> str | None:
     """The phrase that a text returns to, where too much of a part of it was there before."""
     if share_of_scripts(text, UNSPACED) > 0.5:
-        return _returns_to("".join(words), 4, MIN_CHARACTERS, "")
-    return _returns_to(words, 3, MIN_WINDOW, " ")
+        return _returns_to("".join(words), 4, MIN_CHARACTERS, returns)
+    return _returns_to(words, 3, MIN_WINDOW, returns)
 
 
-def _returns_to(units: Sequence[str], length: int, minimum: int, joint: str) -> str | None:
+def _returns_to(units: Sequence[str], length: int, minimum: int, returns: int) -> str | None:
     grams = [tuple(units[start : start + length]) for start in range(len(units) - length + 1)]
     if len(grams) < minimum - length + 1:
         return None
@@ -90,7 +92,7 @@ def _returns_to(units: Sequence[str], length: int, minimum: int, joint: str) -> 
         counts = Counter(grams[start : start + WINDOW])
         total = sum(counts.values())
         (gram, times) = counts.most_common(1)[0]
-        returns = times >= MIN_RETURNS and times * length > MIN_RETURNING * total
-        if returns or (total - len(counts) > MAX_REPEATED * total and times > 2):
-            return joint.join(gram)
+        is_return = times >= returns and times * length > MIN_RETURNING * total
+        if is_return or (total - len(counts) > MAX_REPEATED * total and times > 2):
+            return (" " if isinstance(units, list) else "").join(gram)
     return None

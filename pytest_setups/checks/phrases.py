@@ -11,6 +11,8 @@ single spaces; ``<picture>`` stands for the lines of the table ``picture``. They
     what it cannot do: with a picture (see, describe, open), or at all (help, comply).
 ``absent``
     that there is no picture, or that it was not attached or is broken.
+``message``
+    the user's message: a picture named beside it is said to the user.
 ``request``, ``gives``
     a request to the user to send something, and what is sent.
 ``apology``, ``apology_but``

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 # The whole answer, or what is left to fill in within a sentence.
 _WHOLE: Final = re.compile(
-    r"""(?x) \A (?: <[^<>\n]{1,120}> | \[[^\[\]\n"]{2,120}\] | \{\{?[^{}\n"':]{1,80}\}\}? | \$\{?\w+\}? | %\w
+    r"""(?x) \A (?: <[^<>\n]{1,120}> | \[[^\[\]\n"]{2,120}\] | \{\{?[^{}\n"':]{1,80}\}\}?
+    | \$\{?\w+\}? | %\w+%? | [a-z]{1,30}(?:_[a-z]{1,30}){1,5}
     | __\w+__ | \(\W*(?:your|insert|caption|description)\b[^()]*\) ) \W* \Z"""
 )
 _GAP: Final = re.compile(

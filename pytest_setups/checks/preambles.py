@@ -80,7 +80,7 @@ def _introduction(language: Language) -> re.Pattern[str]:
         | (?:{_spaces(interjection)}\W*){{1,2}} [^.!?\n\u3002]{{0,60}}? {_spaces(answer)}
         | (?:{_spaces(interjection)}\W*|[^.!?:\n\u3002]{{3,60}},\s*)?
           {_spaces(here)} [^.!?\n\u3002]{{0,80}}? {_spaces(answer)}
-        | {_spaces(introduction)} [^.!?\n\u3002]{{0,60}} [:\uff1a]
+        | {_spaces(introduction)} [^.!?\n\u3002]{{0,60}} [:\uff1a\u25aa]
         | {_spaces(interjection)} \W* \Z
         )"""
     )

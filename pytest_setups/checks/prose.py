@@ -32,7 +32,9 @@ _LAST_WORD: Final = re.compile(r"[\w'\u0900-\u097f\u064b-\u0652-]+\W*\Z")
 _SUFFIX_OF_CUT: Final = {
     # A Turkish adjective of place, a Korean object, with nothing after it.
     "tr": re.compile(r"\w{2,}(?:[dt][ae]ki)\Z"),
-    "ko": re.compile(r"[\uac00-\ud7af]+(?:\ub97c|\uc5d0\uac8c|\uba74\uc11c)\Z"),
+    "ko": re.compile(
+        r"[\uac00-\ud7af]+(?:\ub97c|\uc5d0\uac8c|\uba74\uc11c)\Z|[^\s\uac00\ub9c8\ub178\uace0]\uc744\Z"
+    ),
 }
 # "Something to hold on to", "The house he came from": an English clause may end with its preposition.
 _STRANDED: Final = re.compile(

@@ -72,6 +72,7 @@ def _is_refusal(language: Language, sentence: str) -> bool:
     return not is_sign(sentence) and (
         says("policy", sentence)
         or says("offers", sentence)
+        or (says("message", sentence) and says("picture", sentence))
         or (says("request", sentence) and says("gives", sentence))
     )
 
