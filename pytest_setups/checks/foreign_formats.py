@@ -65,13 +65,27 @@ _AFTER: Final = (
     "\u2018\u2019\u201c\u201d\u2022\u2013\u2014\u02dc\u2122\u0161\u203a\u0153\u017e\u0178"
 )
 # Windows-1251 read as Latin-1 has nearly no plain letters; Shift JIS and GBK read as each other, these.
-_ACCENTED: Final = re.compile("[\u00c0-\u00ff]")
+_ACCENTED: Final = re.compile("[\u00c0-\u017f]")
 MAX_ACCENTED: Final = 0.6
 _EAST_ASIAN: Final = re.compile("[\u7e5d\u7e3a\u7e67]|\u951f\u65a4\u62f7|[\uff61-\uff9f][\u4e00-\u9fff]")
 _SURE_MOJIBAKE: Final = re.compile(
     rf"\u00c3[{_AFTER}]|\u00e2\u20ac|\u00c2[\u0080-\u00bf]|\u00f0\u0178|\u00ef\u00bf\u00bd"
 )
 _MOJIBAKE: Final = re.compile(rf"[\u00c2-\u00df][{_AFTER}]|[\u00e0-\u00ef][{_AFTER}]{{2}}")
+# Encodings that UTF-8 is taken for, in Europe west and east, Turkey, China, Taiwan, Japan, and on DOS.
+_WRONG_ENCODINGS: Final = (
+    "cp1252",
+    "cp1250",
+    "cp1251",
+    "cp1254",
+    "gbk",
+    "big5",
+    "shift_jis",
+    "cp437",
+    "koi8-r",
+)
+# How much of a text must be UTF-8 when it is written back in the wrong encoding: some bytes were lost.
+MIN_READ_BACK: Final = 0.8
 _ESCAPES: Final = re.compile(
     r"\\u[0-9a-f]{4}|\\x[0-9a-f]{2}|<0x[0-9A-F]{2}>|%[C-E][0-9A-F]%[89AB][0-9A-F]", re.IGNORECASE
 )
@@ -172,8 +186,27 @@ def mojibake(output: Output) -> str | None:
         or any(len(pattern.findall(text)) > 2 for pattern in (_MOJIBAKE, _EAST_ASIAN))
     ):
         return f"text in a wrong encoding: {one_line(text, 80)!r}"
+    original = _read_back(text)
+    if original is not None:
+        return f"text in a wrong encoding: {one_line(text, 60)!r} was {one_line(original, 60)!r}"
     if len(_ESCAPES.findall(text)) > 1:
         return f"escaped characters: {one_line(text, 80)!r}"
     if len(_PIECES.findall(text)) > 1:
         return f"pieces of a vocabulary in place of words: {one_line(text, 80)!r}"
+    return None
+
+
+def _read_back(text: str) -> str | None:
+    """What a text was before its UTF-8 was read in another encoding; None where it was not.
+
+    By chance, no text that is written in another encoding is UTF-8.
+    """
+    foreign = sum(not character.isascii() for character in text)
+    for encoding in _WRONG_ENCODINGS if foreign else ():
+        written = text.encode(encoding, "ignore")
+        read = written.decode("utf-8", "ignore")
+        letters = sum(character.isalpha() and not character.isascii() for character in read)
+        kept = len(read.encode()) >= MIN_READ_BACK * len(written)
+        if kept and letters > 2 and letters * 4 >= foreign:
+            return read
     return None

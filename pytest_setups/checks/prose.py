@@ -27,6 +27,11 @@ _NOTHING: Final = re.compile(
     re.IGNORECASE,
 )
 _ENDED: Final = re.compile(r"[.!?\u2026\u3002\uff01\uff1f\u0964\u061f]")
+_SENTENCE_GAP: Final = re.compile(
+    r"(?<=[\w)\"'\u2019\u201d\u00bb][.!?\u2026\u0964\u061f])\s+|(?<=[\u3002\uff01\uff1f])|\n+"
+)
+_FULL_WIDTH_END: Final = re.compile(r"[\u3002\uff01\uff1f]\Z")
+_LIST_ITEM: Final = re.compile(r"\s*(?:[-*\u2022#]|\d+[.)])")
 _COMMA: Final = re.compile(r"[,\uff0c\u3001\u060c;\u2013\u2014-]\Z")
 _LAST_WORD: Final = re.compile(r"[\w'\u0900-\u097f\u064b-\u0652-]+\W*\Z")
 _SUFFIX_OF_CUT: Final = {
@@ -104,12 +109,24 @@ def cut_off(output: Output) -> str | None:
         return None
     end = answer[-200:]
     if (
-        _COMMA.search(end)
+        _lacks_its_end(answer, output.stage)
+        or _COMMA.search(end)
         or _unclosed(answer)
         or _ends_with_grammar(end, has_sentences=bool(_ENDED.search(answer[:-1])))
     ):
         return f"cut in the middle of a sentence: {one_line(answer[-80:], 80)!r}"
     return None
+
+
+def _lacks_its_end(answer: str, stage: Stage) -> bool:
+    """Whether a text whose other sentences end with a full stop ends without one."""
+    *ended, last = _SENTENCE_GAP.split(answer)
+    ended = [sentence for sentence in ended if len(sentence.split()) > 3 or _FULL_WIDTH_END.search(sentence)]
+    # A caption of one sentence may have an abbreviation in the middle: "Sunset Blvd. in Los Angeles".
+    if len(ended) < (1 if stage is Stage.DESCRIPTION else 2) or _LIST_ITEM.match(last):
+        return False
+    is_long = len(last.split()) > 2 or (len(last) > 3 and share_of_scripts(last, UNSPACED) > 0.5)
+    return is_long and (last[-1].isalpha() or _is_mark(last[-1]))
 
 
 def _unclosed(answer: str) -> bool:
