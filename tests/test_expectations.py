@@ -22,6 +22,7 @@ from tests.conftest import (
     recorded_measurements,
 )
 from tests.servers.scripted import Ask, Reply, Scripted, completion, seeing
+from tests.taggers import tagger
 
 ROOT: Final = Path(__file__).parent.parent
 SAID = {
@@ -370,6 +371,19 @@ def test_each_picture_belongs_to_the_nearest_file(run: Run, expect: Expect, proj
     ])  # fmt: skip
 
 
+def test_a_table_in_a_file_that_is_not_the_nearest_is_a_mistake(
+    run: Run, expect: Expect, project: pytest.Pytester
+) -> None:
+    draw(project.path / "sample_images/2024/dog.jpg", "gold")
+    expect("['2024/dog.jpg']\nmust = ['dog']")
+    run("--co").assert_outcomes()
+    (project.path / "sample_images/2024/expectations.toml").write_text("['dog.jpg']\nmust = ['giraffe']")
+    result = run("--co")
+    result.stderr.fnmatch_lines(
+        ['ERROR: *: [[]"2024/dog.jpg"]: */2024/expectations.toml is nearer to this *']
+    )
+
+
 def test_two_pictures_of_one_name_need_their_folders(run: Run, project: pytest.Pytester) -> None:
     for folder in ("a", "b"):
         draw(project.path / folder / "cat.jpg", "gold")
@@ -422,9 +436,7 @@ def test_a_comparison_has_it_before_and_after(run: Run, expect: Expect, say: Say
     result.stdout.fnmatch_lines(["coverage * - *0.500 *other expectations *0.5 *ok"])
 
 
-def test_a_tagger_command_and_a_python_tagger_are_judged_too(
-    run: Run, expect: Expect, project: pytest.Pytester
-) -> None:
+def test_a_python_tagger_is_judged(run: Run, expect: Expect, project: pytest.Pytester) -> None:
     expect("[defaults]\nmust = ['light']\nmust_not = ['boats']")
     project.makeconftest("""
         from pytest_setups import Tagging
@@ -437,6 +449,32 @@ def test_a_tagger_command_and_a_python_tagger_are_judged_too(
     result = run()
     result.assert_outcomes(passed=13, failed=1)
     result.stdout.fnmatch_lines(['boats.jpg: "boats" must not be said, caption, keywords and description *'])
+
+
+def test_a_tagger_command_is_judged(run: Run, expect: Expect, project: pytest.Pytester) -> None:
+    expect("[defaults]\nmust = ['frame']\n['cat.jpg']\nmust = ['giraffe']")
+    result = run(*tagger(), "--record", "--setup-fail-if=coverage:0.7")
+    result.assert_outcomes(passed=3 + 9 + 3)
+    result.stdout.fnmatch_lines([
+        "coverage: 3 of 4 groups of expected words are met (0.750)",
+        'not said: cat.jpg: no "giraffe" in caption, keywords or description',
+    ])  # fmt: skip
+    assert only_entry(project.path)["verification"]["expectations"]["met"] == 3
+
+
+def test_entries_that_expected_other_words_are_not_rated(
+    run: Run, expect: Expect, project: pytest.Pytester, setups: Command
+) -> None:
+    for words, slug in (("['frame']", "a"), ("['frame', 'falls']", "b")):
+        expect(f"[defaults]\nmust = {words}")
+        run("--record", f"--setup-slug={slug}")
+    registry = f"--registry={project.path / 'registry'}"
+    done = setups("diff", "a", "b", "--json", registry)
+    outcomes = json.loads(done.out[done.out.index("{\n") :])["outcomes"]
+    (coverage,) = [row for row in outcomes if row["name"] == "coverage"]
+    assert coverage["change"] is None
+    done = setups("compare", "a", "b", registry)
+    assert "other expectations" in done.out
 
 
 def test_a_caption_in_reasoning_was_not_said(run: Run, expect: Expect, say: Say) -> None:

@@ -7,6 +7,7 @@ import tomllib
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 FILE_NAME: Final = "expectations.toml"
 DEFAULTS: Final = "defaults"
 MAX_FILE_BYTES: Final = 20_000_000
+NO_FILES: Final[Mapping[Path, Path]] = MappingProxyType({})
 _STAGES: Final = tuple(stage.value for stage in Stage)
 _EXAMPLES: Final = {
     "must": 'must = [["boat", "ship"], ["river"]]',
@@ -66,15 +68,22 @@ class ExpectationsFile:
         defaults = tables.pop(DEFAULTS, Expectation())
         return cls(path, defaults, {_composed(name): table for name, table in tables.items()})
 
-    def of_pictures(self, samples: Sequence[Sample]) -> dict[str, Expectation]:
+    def of_pictures(
+        self, samples: Sequence[Sample], nearer: Mapping[Path, Path] = NO_FILES
+    ) -> dict[str, Expectation]:
         """What is expected of these pictures, by their name in the run; the defaults are included.
+
+        ``nearer`` are other pictures of the run, each with the expectations file that is nearer to it.
 
         Raises:
             ExpectationsError: a table's name fits none of the pictures or several of them, or two tables
-                fit the same one.
+                fit the same one, or its picture has a nearer file.
         """
         tables: dict[str, str] = {}
         for table in self.pictures:
+            other = nearer.get((self.path.parent / table).resolve())
+            if other is not None:
+                self._fail(table, f"{other} is nearer to this picture: write it there")
             for name in self._named_by(table, samples):
                 if name in tables:
                     self._fail(
@@ -127,17 +136,14 @@ def find_expectations(
     """
     if file is not None:
         return ExpectationsFile.read(file).of_pictures(samples)
-    groups: dict[Path, list[Sample]] = {}
     folders = [image.resolve() for image in images]
-    for sample in samples:
-        nearest = _nearest_file(sample.path, folders)
-        if nearest is not None:
-            groups.setdefault(nearest, []).append(sample)
-    return {
-        name: expectation
-        for path, group in groups.items()
-        for name, expectation in ExpectationsFile.read(path).of_pictures(group).items()
-    }
+    nearest = {sample.path: _nearest_file(sample.path, folders) for sample in samples}
+    expectations: dict[str, Expectation] = {}
+    for path in dict.fromkeys(filter(None, nearest.values())):
+        group = [sample for sample in samples if nearest[sample.path] == path]
+        others = {picture: other for picture, other in nearest.items() if other and other != path}
+        expectations |= ExpectationsFile.read(path).of_pictures(group, others)
+    return expectations
 
 
 def _nearest_file(picture: Path, folders: Sequence[Path]) -> Path | None:

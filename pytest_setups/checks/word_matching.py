@@ -55,6 +55,7 @@ _KOREAN_ENDING: Final = (
 )
 # U+2019 is the apostrophe that many models write.
 _POSSESSIVE: Final = re.compile("['\u2019]s?(?!\\w)")
+_ASCII_WORD: Final = re.compile("[A-Za-z0-9]+")
 _LATIN_ACCENTS: Final = re.compile("[\u0300-\u036f]")
 
 
@@ -92,17 +93,16 @@ class MatchableText:
     def of(cls, text: str, language: str) -> MatchableText:
         """The text as words of this language."""
         folded = _folded(text, language)
-        words = tuple(_words(folded))
+        words = _words(folded)
         stems = tuple(_stem(word, language) for word in words)
         return cls(language, words, stems, "".join(folded.split()))
 
     def spans(self, word: str) -> Iterator[Span]:
         """Where a word or a phrase stands in the text."""
-        folded = _folded(word, self.language)
+        folded, words = _sought(word, self.language)
         if _WITHOUT_SPACES.search(folded):
             yield from self._characters("".join(folded.split()))
             return
-        words = tuple(_words(folded))
         if len(words) == 1 and _HANGUL.fullmatch(words[0]):
             yield from self._korean(words[0])
             return
@@ -130,6 +130,13 @@ class MatchableText:
         yield from (Span(at, at + 1) for at, other in enumerate(self.words) if form.fullmatch(other))
 
 
+@lru_cache(maxsize=50_000)
+def _sought(word: str, language: str) -> tuple[str, tuple[str, ...]]:
+    """A word or phrase that is looked for in many texts: without case, and its words."""
+    folded = _folded(word, language)
+    return folded, _words(folded)
+
+
 def has_words(text: str) -> bool:
     """Whether there is a letter or a digit in a text, without which it matches nothing."""
     return bool(_words(text))
@@ -143,21 +150,24 @@ def is_same_word(first: str, second: str, language: str) -> bool:
 
 def _folded(text: str, language: str) -> str:
     """The text without case, possessives and invisible characters; in English also without accents."""
-    text = unicodedata.normalize("NFKC", text)
-    text = "".join(character for character in text if unicodedata.category(character) != "Cf")
+    if not text.isascii():  # most texts are, and this takes a hundred times as long
+        text = unicodedata.normalize("NFKC", text)
+        text = "".join(character for character in text if unicodedata.category(character) != "Cf")
     if language == "tr":  # casefold() makes an i of the Turkish capital of a dotless one
         text = text.replace("I", "\u0131").replace("\u0130", "i")
     text = _POSSESSIVE.sub("", text.casefold())
-    if language != ENGLISH:
+    if language != ENGLISH or text.isascii():
         return text
     # English keeps or drops the accents of borrowed words: piñata, café, naïve. Elsewhere they make another
     # word: Spanish año (year) and ano.
     return unicodedata.normalize("NFC", _LATIN_ACCENTS.sub("", unicodedata.normalize("NFD", text)))
 
 
-def _words(text: str) -> list[str]:
+def _words(text: str) -> tuple[str, ...]:
+    if text.isascii():
+        return tuple(_ASCII_WORD.findall(text))
     # Marks belong to letters in Hindi and Thai, where \w does not match them; hyphens separate words.
-    return "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in text).split()
+    return tuple("".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in text).split())
 
 
 def _are_inflections(words: Sequence[str], others: Sequence[str], language: str) -> bool:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from pytest_setups.config.settings import Settings
     from pytest_setups.tagging.outputs import Outcome
 
-PROVED: Final = ("date_utc", "images_processed", "images", "vision", "checks", "results")
+PROVED: Final = (
+    "date_utc", "images_processed", "images", "vision", "checks", "results", "figures", "expectations",
+)  # fmt: skip
 
 
 class ModifiedEntryError(RegistryError):
