@@ -39,7 +39,7 @@ _HEADING_WORD: Final = re.compile(
     | キーワード | タグ | 关键[词字] | 關鍵[詞字] | 标签 | 標籤 | 키워드 | 태그 | คำสำคัญ | คีย์เวิร์ด
     """
 )
-_LABEL: Final = re.compile(r"\A\s*[*_]*[^,;:：、，]{1,40}?[*_]*[:：][*_]*(?=\s|\Z)")
+_LABEL: Final = re.compile(r"\A\s*[*_]{0,3}[^,;:：、，]{1,40}?[*_]{0,3}[:：][*_]{0,3}(?=\s|\Z)")
 
 
 def listed_words(text: str) -> list[str]:

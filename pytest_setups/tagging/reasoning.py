@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 # By model: Qwen, DeepSeek, GLM and most others; Granite, MiniCPM and prompted ones; Seed-OSS; Kimi-VL;
-# Mistral; OpenThinker and Sky-T1; Cohere; Gemma 4 (LTEngine#28), where an open channel may also have no end.
+# Mistral; OpenThinker and Sky-T1; Cohere; Gemma 4 (LTEngine#28).
 _TAG: Final = re.compile(
     r"""(?ix)
     (?P<open>
@@ -61,4 +61,5 @@ def _is_shown(text: str, tag: re.Match[str]) -> bool:
         return True
     line = before.rsplit("\n", 1)[-1]
     is_after_words = bool(line.strip()) and line.strip()[-1] not in _SENTENCE_ENDS
-    return is_after_words and line[-1] == " " and re.match(r"\s?[^\W\d_]|[,.]|\s[a-z]", after) is not None
+    following = after.lstrip(" ")[:1]
+    return is_after_words and line[-1] == " " and (following in {",", "."} or following.islower())
