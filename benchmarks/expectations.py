@@ -49,10 +49,11 @@ class Tagged:
 
 
 def written(path: Path) -> Iterator[Tagged]:
-    """The written outputs; those held out are a source of their own."""
+    """The written outputs; those held out, and those of later, are sources of their own."""
     for image, many in tomllib.loads(path.read_text("utf-8")).items():
         for output in many:
-            source = "written, held out" if output.get("held_out") else "written"
+            marks = {"held_out": ", held out", "afterwards": " afterwards"}
+            source = "written" + next((text for mark, text in marks.items() if output.get(mark)), "")
             words = tuple(word.strip() for word in output["keywords"].split(","))
             yield Tagged(source, image, _said(output["caption"], words, output["description"]))
 
