@@ -61,6 +61,17 @@ BAD: dict[str, list[str | Reply]] = {
         "The main subject is a boat. Good.</think>A boat rests on a river.",
         "\u7528\u6237\u8981\u6c42\u7528\u4e3b\u52a8\u8bed\u6001\u3002",
     ],
+    "instruction": [
+        "You are a helpful assistant that writes captions for photographs.",
+        "Schreibe einen Satz, der dieses Foto beschreibt.",
+        "写真を一文で説明してください。",
+    ],
+    "acknowledgement": [
+        "Yes.",
+        "Done! The caption has been generated successfully.",
+        "好的。",
+        "Verstanden.",
+    ],
     "placeholder": ["Full caption here", "<caption>", "string", "A [adjective] [subject] in a [place]."],
     "preamble": [
         "Here's a caption for your image:",

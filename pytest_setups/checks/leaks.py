@@ -57,6 +57,10 @@ _TEMPLATE_TOKEN: Final = re.compile(
     | \A\s*(?:ASSISTANT|USER|SYSTEM):
     """
 )
+_SCREENSHOT: Final = re.compile(
+    r"screenshot|screen capture|\bchat|conversation|bildschirm(?:foto|aufnahme)|capture d'écran|captura de"
+    r"|скриншот|скріншот|スクリーンショット|截图|截圖|스크린샷"
+)
 _RULED_ROLE: Final = re.compile(
     r"(?im)^\W{0,3}(?:#{2,}|<)\s*(?:response|instruction|input|output|assistant|user|human|system)\s*(?::|>|$)"
 )
@@ -82,7 +86,9 @@ def thinking(output: Output) -> str | None:
     answer = without_reasoning(text)
     said = sentences(own_words(answer))[:THINKING_WITHIN]
     for spoken in languages_of(answer):
-        if any(spoken.says("thinking", sentence) for sentence in said):
+        thoughts = [spoken.says("thinking", sentence) for sentence in said]
+        # In a screenshot of a chat, there is a user too.
+        if any(thoughts) and (thoughts[0] or not _SCREENSHOT.search(said[0])):
             return f"reasoning in place of an answer: {one_line(answer, 120)!r}"
     return None
 

@@ -18,6 +18,7 @@ from pytest_setups.checks.foreign_formats import (
     foreign_format,
     mojibake,
 )
+from pytest_setups.checks.instructions import acknowledgement, instruction
 from pytest_setups.checks.keyword_checks import MIN_KEYWORDS, keyword_form, keyword_words, near_duplicates
 from pytest_setups.checks.languages import language_failures
 from pytest_setups.checks.leaks import prompt_echo, roles, template_tokens, thinking
@@ -122,6 +123,8 @@ CHECKS: Final = (
     Check("roles", roles, "models without a chat template: they write the user's next turn too"),
     Check("thinking", thinking, 'ollama#14798: "Okay, the user wants ...", without tags'),
     Check("prompt-echo", prompt_echo, "models without a chat template continue the prompt"),
+    Check("instruction", instruction, "models without a chat template write a prompt of their own"),
+    Check("acknowledgement", acknowledgement, 'agents: "Done! The caption has been saved."'),
     Check("placeholder", placeholder, 'photoprism-vision#1: "Full caption here"'),
     Check("preamble", preamble, 'photoprism#5773: "Here\'s a caption for your image:"'),
     Check("error-message", error_message, "ImageIndexer#38: a proxy's error page, with HTTP 200"),
