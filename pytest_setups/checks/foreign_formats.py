@@ -9,8 +9,8 @@ from html.entities import html5
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from pytest_setups.checks.phrases import language
-from pytest_setups.checks.texts import answer_of, beginning_and_end, is_sign, own_words
+from pytest_setups.checks.phrases import is_sign, language
+from pytest_setups.checks.texts import answer_of, beginning_and_end, own_words
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
 from pytest_setups.tagging.reasoning import without_reasoning
@@ -47,6 +47,12 @@ _ADDRESS: Final = re.compile(
         |arw|cr2|cr3|nef|dng|raw|txt|json|md|mp4)\b
     """
 )
+# A file name with spaces, a camera's name for a picture, a share of a network, a host without a scheme.
+_NAME_ONLY: Final = re.compile(
+    r"(?i)\A\W*(?:[\w ()\-]{1,80}\.(?:jpe?g|png|gif|webp|heic|tiff?|bmp|raw|arw|cr2|nef|dng)"
+    r"|(?:img|dsc[nf]?|pxl|mvimg|gopr|dji|photo|image|pict?)[_-]?\d{3,}[\w-]*|\\\\\w+\\\S+"
+    r"|[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|io|jpg)(?:/\S*)?)\W*\Z"
+)
 _MARKDOWN_LINK: Final = re.compile(r"!\[[^\]\n]{0,300}\]\(|\[[^\]\n]{1,300}\]\((?:https?:|/|\w+\.\w{2,4}\))")
 _SEE_ADDRESS: Final = re.compile(
     r"(?:\A|[.!?:\n])\s*(?:https?://|www\.)\S+\s*\Z"
@@ -67,6 +73,10 @@ _AFTER: Final = (
 # Windows-1251 read as Latin-1 has nearly no plain letters; Shift JIS and GBK read as each other, these.
 _ACCENTED: Final = re.compile("[\u00c0-\u017f]")
 MAX_ACCENTED: Final = 0.6
+# UTF-8 read as Windows-1251: every other letter is one of two.
+_CYRILLIC: Final = re.compile(
+    "(?:[\u0420\u0421][\u0080-\u00bf\u0402-\u040f\u0452-\u045f\u2010-\u2122\u0410-\u042f]){4,}"
+)
 _EAST_ASIAN: Final = re.compile("[\u7e5d\u7e3a\u7e67]|\u951f\u65a4\u62f7|[\uff61-\uff9f][\u4e00-\u9fff]")
 _SURE_MOJIBAKE: Final = re.compile(
     rf"\u00c3[{_AFTER}]|\u00e2\u20ac|\u00c2[\u0080-\u00bf]|\u00f0\u0178|\u00ef\u00bf\u00bd"
@@ -87,7 +97,9 @@ _WRONG_ENCODINGS: Final = (
 # How much of a text must be UTF-8 when it is written back in the wrong encoding: some bytes were lost.
 MIN_READ_BACK: Final = 0.8
 _ESCAPES: Final = re.compile(
-    r"\\u[0-9a-f]{4}|\\x[0-9a-f]{2}|<0x[0-9A-F]{2}>|%[C-E][0-9A-F]%[89AB][0-9A-F]", re.IGNORECASE
+    r"\\u[0-9a-f]{4}|\\x[0-9a-f]{2}|<0x[0-9A-F]{2}>|[%=][C-E][0-9A-F][%=][89AB][0-9A-F]"
+    r"|\\[0-3][0-7]{2}|[^\W\d]\?[^\W\d]|\\[nrt](?![a-z])",
+    re.IGNORECASE,
 )
 # How byte-pair and sentence-piece vocabularies write a space and a line end.
 _PIECES: Final = re.compile("\u0120\\w|\u010a|\u2581|(?<![\\w#])##[a-z]+")
@@ -159,7 +171,7 @@ def address(output: Output) -> str | None:
     length = sum(len(match[0]) for match in _ADDRESS.finditer(text))
     own = own_words(text)
     link = _MARKDOWN_LINK.search(text) or (_SEE_ADDRESS.search(own) and not is_sign(own))
-    if link or (text and length > MAX_ADDRESS_SHARE * len("".join(text.split()))):
+    if link or _NAME_ONLY.match(text) or (text and length > MAX_ADDRESS_SHARE * len("".join(text.split()))):
         return f"an address or file name: {one_line(text, 80)!r}"
     return None
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MIN_REPEATED_WORDS: Final = 4
 LOOP_REPEATS: Final = 4
 LOOP_MAX_PERIOD: Final = 30
+MIN_CLAUSE: Final = 4
 # Characters that are searched, whose cost increases with the length.
 MAX_CHECKED: Final = 20_000
 # A loop with variations: of the word triples in a window, the share that were there before. Prose repeats
@@ -39,6 +40,8 @@ MIN_WORDS_OF_ONE: Final = 8
 MAX_OF_ONE: Final = 0.45
 # Eight times in a row: numbers such as 1,000,000 repeat characters too.
 _CHARACTER_LOOP: Final = re.compile(r"(.{1,40}?)\1{7,}", re.DOTALL)
+# The same clause four times, in scripts without spaces.
+_CLAUSE_LOOP: Final = re.compile(r"(.{4,40}?)\1{3,}")
 
 
 def one_token(output: Output) -> str | None:
@@ -69,14 +72,16 @@ def loop(output: Output) -> str | None:
 def _repeated_characters(text: str) -> str | None:
     """Characters that are repeated without spaces, as in languages that write none."""
     match = _CHARACTER_LOOP.search(re.sub(r"\s+", " ", text))
+    if match is None and share_of_scripts(text, UNSPACED) > 0.5:
+        match = _CLAUSE_LOOP.search("".join(normalised(text).split()))
     return match[1] if match and any(character.isalnum() for character in match[1]) else None
 
 
 def _repeated_phrases(words: Sequence[str]) -> Iterator[str]:
     """Phrases of up to ``LOOP_MAX_PERIOD`` words that occur ``LOOP_REPEATS`` times in a row."""
-    for period in range(1, min(LOOP_MAX_PERIOD, len(words) // LOOP_REPEATS) + 1):
-        # One word alone may be called or written more often: "ha ha ha ha", Gorilla gorilla gorilla.
-        repeats = LOOP_REPEATS if period > 1 else LOOP_REPEATS + 2
+        # Three times the same clause is no figure of speech. A word alone may be called or written more often:
+        # "ha ha ha ha", Gorilla gorilla gorilla.
+        repeats = LOOP_REPEATS + (2 if period == 1 else 0 if period < MIN_CLAUSE else -1)
         needed, run = period * (repeats - 1), 0
         for index, (earlier, later) in enumerate(zip(words, words[period:], strict=False)):
             run = run + 1 if earlier == later else 0

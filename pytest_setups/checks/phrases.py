@@ -30,8 +30,8 @@ single spaces; ``<picture>`` stands for the lines of the table ``picture``. They
     text where an answer should be filled in.
 ``roles``
     names of the parties of a chat.
-``disorder``
-    grammatical words in an order that no sentence has.
+``disorder``, ``disorder_certain``
+    grammatical words in an order that no sentence has: two of them prove it, or one.
 ``dangling``, ``stop``, ``empty``
     words: no sentence ends with the first (with ``?``: a heading may); grammatical words; words that say
     nothing of a picture. ``_`` stands for a space.
@@ -160,3 +160,8 @@ def languages_of(text: str) -> list[Language]:
     found = scripts(text)
     codes = [code for script, codes in _LANGUAGES_OF_SCRIPT.items() if script in found for code in codes]
     return [language(code) for code in dict.fromkeys(codes)]
+
+
+def is_sign(sentence: str) -> bool:
+    """Whether a sentence tells what a sign, a tattoo or a person in the picture says."""
+    return language("signs").says("sign", sentence)

@@ -143,6 +143,9 @@ def _ends_with_grammar(end: str, *, has_sentences: bool) -> bool:
     likely, last = _likely_languages(end), plain(end)
     ends = [_dangling(language) for language in likely]
     suffixes = [_SUFFIX_OF_CUT[language.code] for language in likely if language.code in _SUFFIX_OF_CUT]
+    # "A bridge over the Seine": a name.
+    if end.rsplit(maxsplit=1)[-1][:1].isupper() and not end.isupper():
+        return False
     if any(weak.search(last) for _, weak in ends) or _STRANDED.search(last):
         return has_sentences
     return any(pattern.search(last) for pattern in [strong for strong, _ in ends] + suffixes)

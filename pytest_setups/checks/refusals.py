@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from pytest_setups.checks.phrases import languages_of
-from pytest_setups.checks.texts import beginning_and_end, is_sign, own_words, sentences
+from pytest_setups.checks.phrases import is_sign, languages_of
+from pytest_setups.checks.texts import beginning_and_end, own_words, sentences
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
 from pytest_setups.tagging.reasoning import without_reasoning
@@ -63,17 +63,15 @@ def _refused(language: Language, said: Sequence[str]) -> str | None:
 
 def _is_refusal(language: Language, sentence: str) -> bool:
     says = language.says
-    if says("model", sentence) or says("absent", sentence):
+    if is_sign(sentence):
+        return False
+    if any(says(table, sentence) for table in ("model", "absent", "policy", "offers")):
         return True
-    if says("cannot", sentence) and (
-        says("helps", sentence) or (says("picture", sentence) and says("sees", sentence))
-    ):
+    of_picture = says("picture", sentence)
+    if says("cannot", sentence) and (says("helps", sentence) or (of_picture and says("sees", sentence))):
         return True
-    return not is_sign(sentence) and (
-        says("policy", sentence)
-        or says("offers", sentence)
-        or (says("message", sentence) and says("picture", sentence))
-        or (says("request", sentence) and says("gives", sentence))
+    return (of_picture and says("message", sentence)) or (
+        says("request", sentence) and says("gives", sentence)
     )
 
 

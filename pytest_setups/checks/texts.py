@@ -27,7 +27,7 @@ _QUOTED: Final = re.compile(
     | \u00ab [^\u00bb\n]{0,300} \u00bb      # French, Spanish, Russian, Arabic
     | \u00bb [^\u00ab\n]{1,300} \u00ab      # Danish, German books
     | \u201d [^\u201d\n]{1,300} \u201d      # Swedish, Finnish
-    | \u2018 [^\u2019'\n]{1,300} [\u2019'](?!\w)  # English, Dutch, Korean
+    | \u2018 (?:[^\u2019'\n]|[\u2019'](?=\w)){1,300} [\u2019'](?!\w)  # English, Dutch, Korean
     | \u201a [^\u2018\n]{1,300} \u2018
     | \u2039 [^\u203a\n]{1,300} \u203a
     | \u300c [^\u300d\n]{0,300} \u300d      # Japanese, Taiwanese
@@ -35,23 +35,16 @@ _QUOTED: Final = re.compile(
     | \u300a [^\u300b\n]{0,300} \u300b
     | (?<!\w) " [^"\n]{0,300} " (?!\w)
     | (?<![\w"]) " [^"\n]{0,300} "           # a Hebrew or Japanese word may follow at once
-    | (?<!\w) ' [^'\n]{2,200} ' (?!\w)
+    | (?<!\w) ' (?:[^'\n]|'(?=\w)){2,200} ' (?!\w)
+    | \u3008 [^\u3009\n]{0,300} \u3009
     """
 )
 _WHOLE: Final = re.compile(
     r"\A\s*[\"\u201c\u201e\u00ab\u300c'](.*)[\"\u201d\u201c\u00bb\u300d']\s*\Z", re.DOTALL
 )
 _MARKS: Final = re.compile(r"[\"\u201c\u201d\u201e\u00ab\u00bb\u300c\u300d]")
-# A sign in a picture may be told of without quotation marks: "Please share this photo, begs a poster."
-_SAYING: Final = (
-    r"(?:reads?|says?|warns?|asks?|begs?|pleads?|declares?|announces?|urges?|spells?|advises?|mahnt|sagt|steht"
-    r"|dit|dice|avisa|avverte|diz|zegt|m\u00f3wi"
-    r"|\u0433\u043e\u0432\u043e\u0440\u0438\u0442|\u043f\u0440\u043e\u0441\u0438\u0442)"
-)
-_SIGN: Final = re.compile(
-    rf"\b(?:{_SAYING}|tattooed|painted|printed|written|embroidered|scrawled|sprayed|carved)"
-    r" (?:out )?(?:the|an?|one|on|in|across|beside|over|above|une?|la|le|ein|das|der|el|um|uma|il|het|een)\b"
-)
+# A sign that speaks in two sentences: "How can I help? asks a badge."
+_SAYING: Final = r"(?:reads?|says?|warns?|asks?|begs?|pleads?|declares?|announces?|urges?)"
 # A full stop inside a word belongs to an address or a number.
 _SENTENCE_END: Final = re.compile(
     rf"[.!?\u2026;]+(?=\W|\Z)(?! {_SAYING} )|[\u3002\uff01\uff1f\u0964\u061f\uff1b\n]+"
@@ -116,11 +109,6 @@ def sentences(text: str) -> list[str]:
     """The sentences of a text, each with single spaces."""
     parts = (" ".join(part.split()) for part in _SENTENCE_END.split(text))
     return [part for part in parts if part]
-
-
-def is_sign(sentence: str) -> bool:
-    """Whether a sentence tells what a sign, a tattoo or a person in the picture says."""
-    return _SIGN.search(sentence) is not None
 
 
 def words(text: str) -> list[str]:

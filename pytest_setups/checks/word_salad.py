@@ -36,7 +36,7 @@ def word_salad(output: Output) -> str | None:
     if output.stage is Stage.KEYWORDS:
         return None
     own = own_words(without_reasoning(output.text))
-    if _mixes_scripts(own) or _has_no_syllables(own) or _has_no_order(own):
+    if _mixes_scripts(own) or _has_no_syllables(own) or _has_no_order(own, output.text):
         return f"words without a sentence: {one_line(output.text, 120)!r}"
     return None
 
@@ -56,17 +56,25 @@ def _has_no_syllables(own: str) -> bool:
     return without > MAX_WITHOUT_VOWELS * len(latin)
 
 
-def _has_no_order(own: str) -> bool:
+def _has_no_order(own: str, raw: str) -> bool:
     text = " ".join(own.split())
     if len(words(text)) < MIN_WORDS and share_of_scripts(text, UNSPACED) < 0.5:
         return False
     said = words(text)
     if any(set(said) <= spoken.grammar() for spoken in _languages(text)):
         return True
+    if any(_is_certain(spoken, text, raw) for spoken in _languages(text)):
+        return True
     return any(
         disorder is not None and len(list(disorder.finditer(text))) >= MIN_DISORDERS
         for disorder in (spoken.pattern("disorder") for spoken in _languages(text))
     )
+
+
+def _is_certain(spoken: Language, text: str, raw: str) -> bool:
+    """Whether one order alone proves it. In capitals it is a name: "a The Beatles record"."""
+    pattern = spoken.pattern("disorder_certain")
+    return pattern is not None and any(match[0] in raw for match in pattern.finditer(text))
 
 
 def _languages(text: str) -> list[Language]:
