@@ -32,12 +32,7 @@ def test_95_of_100_broken_outputs_are_found() -> None:
 
 
 def test_no_honest_output_is_punished() -> None:
-    punished = [
-        (output.row["text"], output.failures)
-        for output in judge("honest")
-        # Whether lists with these commas can be read is the parser's business.
-        if output.failures and output.row["kind"] != "own_commas"
-    ]
+    punished = [(output.row["text"], output.failures) for output in judge("honest") if output.failures]
     assert punished == []
 
 

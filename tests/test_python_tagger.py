@@ -103,7 +103,7 @@ def test_the_description_is_given_caption_and_keywords(run: Run, project: pytest
     )
     run("--record").assert_outcomes(passed=11)
     (path,) = (project.path / "registry/results").iterdir()
-    assert '"text":"A cat.jpg. with cat.jpg and light and photo"' in path.read_text()
+    assert '"text":"A cat. with cat.jpg and light and photo"' in path.read_text()
 
 
 def test_one_method_for_all_stages_is_called_once_an_image(run: Run, project: pytest.Pytester) -> None:
