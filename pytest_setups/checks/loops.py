@@ -79,8 +79,9 @@ def _repeated_characters(text: str) -> str | None:
 
 def _repeated_phrases(words: Sequence[str]) -> Iterator[str]:
     """Phrases of up to ``LOOP_MAX_PERIOD`` words that occur ``LOOP_REPEATS`` times in a row."""
-        # Three times the same clause is no figure of speech. A word alone may be called or written more often:
-        # "ha ha ha ha", Gorilla gorilla gorilla.
+    for period in range(1, min(LOOP_MAX_PERIOD, len(words) // (LOOP_REPEATS - 1)) + 1):
+        # Three times the same clause is no figure of speech. A word alone may be called or written more
+        # often: "ha ha ha ha", Gorilla gorilla gorilla.
         repeats = LOOP_REPEATS + (2 if period == 1 else 0 if period < MIN_CLAUSE else -1)
         needed, run = period * (repeats - 1), 0
         for index, (earlier, later) in enumerate(zip(words, words[period:], strict=False)):
