@@ -6,8 +6,8 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from pytest_setups.checks.phrases import language
-from pytest_setups.checks.texts import is_sign, own_words, sentences
+from pytest_setups.checks.phrases import is_sign, language
+from pytest_setups.checks.texts import own_words, sentences
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
 from pytest_setups.tagging.reasoning import without_reasoning
