@@ -27,6 +27,11 @@ _DATA: Final = re.compile(r"\A\s*(?:\{\s*[\"'\w]+\s*:|\[\s*[\"{\d]|\[\s*'\w|---\
 _FENCE: Final = re.compile(r"```|~~~")
 # `subject: woman` on several lines, as in YAML, or `key="value"` several times on one.
 _KEY_LINES: Final = re.compile(r"(?m)^\s*[-*\u2022]?\s*[\"']?[a-z][a-z_]{1,20}[\"']?\s*[:=]\s*\S")
+# What a camera writes into the file. One name may be what a display in the picture shows.
+_METADATA: Final = re.compile(
+    r"\b(?:Make|Model|LensModel|Software|Orientation|FNumber|ExposureTime|ISOSpeedRatings|FocalLength"
+    r"|DateTime(?:Original)?|GPS\w+|(?:Pixel)?[XY](?:Resolution|Dimension)|ColorSpace)\s*[:=]"
+)
 _ASSIGNMENTS: Final = re.compile(r"\b[a-z_]{2,20}\s?=\s?(?:[\"'\[{(]|None\b|True\b|False\b|\d)")
 _EDGE_TAG: Final = re.compile(
     r"(?is)\A\s*<[a-z!/][^<>\n]{0,200}>|</[a-z][\w-]*>\s*\Z|<[a-z][\w-]*\s*/>\s*\Z|\S<br\s*/?>|<loc_?\d+>"
@@ -131,7 +136,10 @@ def _is_data(text: str) -> bool:
             return not isinstance(json.loads(text), str)
         except (ValueError, RecursionError):
             return False
-    return len(_KEY_LINES.findall(text)) > 1 or len(_ASSIGNMENTS.findall(text)) > 1
+    return (
+        len(_KEY_LINES.findall(text)) > 1
+        or max(len(_ASSIGNMENTS.findall(text)), len(_METADATA.findall(text)) - 1) > 1
+    )
 
 
 def _is_entity(match: re.Match[str]) -> bool:

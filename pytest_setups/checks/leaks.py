@@ -20,7 +20,7 @@ from pytest_setups.tagging.prompts import PROFILES, load_prompts
 from pytest_setups.tagging.reasoning import without_reasoning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from pytest_setups.registry.entry import Stage
     from pytest_setups.tagging.outputs import Output
@@ -83,6 +83,8 @@ def thinking(output: Output) -> str | None:
     mark = _OTHER_MARKS.search(text)
     if mark:
         return f"a mark of reasoning leaked into the answer: {one_line(mark[0], 60)!r}"
+    if output.keywords is not None:
+        return _thoughts_as_keywords(output.keywords.words)
     answer = without_reasoning(text)
     said = sentences(own_words(answer))[:THINKING_WITHIN]
     for spoken in languages_of(answer):
@@ -91,6 +93,17 @@ def thinking(output: Output) -> str | None:
         if any(thoughts) and (thoughts[0] or not _SCREENSHOT.search(said[0])):
             return f"reasoning in place of an answer: {one_line(answer, 120)!r}"
     return None
+
+
+def _thoughts_as_keywords(keywords: Sequence[str]) -> str | None:
+    """Reasoning that was cut into keywords: one such keyword may be a title, two are not."""
+    thoughts = [
+        keyword
+        for keyword in keywords
+        for own in [own_words(keyword).strip()]
+        if any(spoken.says("thinking", own) for spoken in languages_of(keyword))
+    ]
+    return f"reasoning as keywords: {one_line(', '.join(thoughts), 120)!r}" if len(thoughts) > 1 else None
 
 
 def template_tokens(output: Output) -> str | None:
