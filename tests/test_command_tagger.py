@@ -79,6 +79,21 @@ def test_settings_that_the_command_does_not_use_are_not_recorded(run: Run, proje
     assert set(tagged.values()) == {None}
 
 
+def test_an_entry_that_names_no_base_url_needs_it_again(run: Run, project: pytest.Pytester) -> None:
+    command = tagger(f"{PICTURES} paths")
+    run(*command, "--record", "--setup-slug=own").assert_outcomes(passed=12)
+
+    for arguments in ((), command):
+        result = project.runpytest("--setup-from=own", *arguments)
+
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(
+            ["ERROR: the entry own names no base URL: add --setup-base-url http://HOST:PORT/v1"]
+        )
+        no_traceback_of_ours(result)
+    run("--setup-from=own", *command).assert_outcomes(passed=12)
+
+
 def test_a_model_that_the_tagger_names_itself_is_recorded(run: Run, project: pytest.Pytester) -> None:
     hard_coded = STANDIN.replace("{keywords_model}", "another")
     run(*tagger(hard_coded), "--record").assert_outcomes(passed=12)

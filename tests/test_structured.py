@@ -82,7 +82,21 @@ def test_the_terms_of_the_vocabulary_are_the_only_ones_that_the_schema_allows(
         passed=1, deselected=10
     )
     schema = formats(server)["keywords"]["json_schema"]["schema"]
-    assert schema["properties"]["keywords"]["items"] == {"type": "string", "enum": list(TERMS)}
+    assert schema["properties"]["keywords"] == {
+        "type": "array",
+        "items": {"type": "string", "enum": list(TERMS)},
+        "maxItems": len(TERMS),
+    }
+
+
+def test_an_answer_has_no_more_keywords_than_the_vocabulary_has_terms(
+    run: Run, project: pytest.Pytester, server: Scripted
+) -> None:
+    server.chat = answering(json.dumps({"keywords": [*TERMS, TERMS[0]]}))
+    result = run("--setup-structured", vocabulary(project), *ONE_KEYWORDS_TEST)
+    result.assert_outcomes(failed=1, deselected=10)
+    said = f"keywords has {len(TERMS) + 1} items, more than the {len(TERMS)} that were allowed"
+    result.stdout.fnmatch_lines([f"schema: *: {said}: *", "the keywords of cat.jpg were: *"])
 
 
 def test_the_entry_names_the_vocabulary_by_its_checksum(

@@ -248,7 +248,8 @@ MISTAKES = {
         "columns.csv, line 1: which column holds the terms is not clear; the columns are id, Deutsch: add *",
     ),
     "quote.csv": (b'name\nboat\n"cat" x\n', "quote.csv, line 3: *"),
-    "empty.csv": (b"", "empty.csv, line 1: which column holds the terms is not clear; the columns are none*"),
+    "empty.csv": (b"", "empty.csv holds no terms"),
+    "large.txt": (b"boat\n" * 4_000_000, "large.txt is larger than the 16 MiB that are read"),
 }  # fmt: skip
 
 
@@ -274,7 +275,7 @@ def test_a_file_that_is_no_vocabulary(name: str, run: Run, project: pytest.Pytes
         ),
         (
             ("--setup-vocabulary=t.csv", "--setup-vocabulary-column=tag"),
-            "--setup-vocabulary: t.csv, line 1: no column 'tag'; the columns are id, name: *",
+            "--setup-vocabulary: t.csv, line 1: no column 'tag'; the columns are id, name: type one of them",
         ),
     ],
 )

@@ -45,6 +45,9 @@ def _in_server(settings: Settings) -> Iterator[str]:
             "--setup-launch needs a command, or --setup-from SLUG with an entry that holds one: "
             "--setup-launch 'vllm serve MODEL --port 24001'"
         )
+    if settings.from_entry and settings.base_url is None and settings.launch is None:
+        # A tagger command that names no server is recorded without one.
+        yield f"the entry {settings.from_entry} names no base URL: add --setup-base-url http://HOST:PORT/v1"
 
 
 def _in_entry(settings: Settings) -> Iterator[str]:

@@ -54,7 +54,7 @@ def _read(path: Path) -> str:
         message = f"{path} cannot be read: {error.strerror}"
         raise ValueError(message) from None
     if len(data) > MAX_BYTES:
-        message = f"{path.name} is larger than the {MAX_BYTES} bytes that are read"
+        message = f"{path.name} is larger than the {MAX_BYTES // 2**20} MiB that are read"
         raise ValueError(message)
     try:
         return data.decode("utf-8-sig")  # Windows programs put a byte order mark before the first term
@@ -73,6 +73,8 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 def _column(path: Path, text: str, column: str | None) -> Iterator[tuple[int, str]]:
     """The cells of a column with the numbers of their lines."""
+    if not text.strip():
+        return
     first = text.partition("\n")[0]
     # Spreadsheets write semicolons where the comma is the decimal sign.
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ";" if ";" in first and "," not in first else ","
@@ -96,8 +98,12 @@ def _index(name: str, header: Sequence[str], column: str | None) -> int:
         return 0
     if index is None:
         shown = ", ".join(one_line(cell, 40) for cell in header[:20]) or "none"
-        asked = "which column holds the terms is not clear" if column is None else f"no column {column!r}"
-        message = f"{name}, line 1: {asked}; the columns are {shown}: add --setup-vocabulary-column NAME"
+        asked, advice = (
+            ("which column holds the terms is not clear", "add --setup-vocabulary-column NAME")
+            if column is None
+            else (f"no column {one_line(column, 40)!r}", "type one of them")
+        )
+        message = f"{name}, line 1: {asked}; the columns are {shown}: {advice}"
         raise ValueError(message)
     return index
 

@@ -182,9 +182,9 @@ def explain(measurement: Measurement) -> str:
     """Why a measurement failed: a line a check, then the answer."""
     lines = [f"{failure.check}: {failure.reason}" for failure in measurement.failures]
     if measurement.text:
-        lines.append(
-            f"the {measurement.stage} of {measurement.image} was: {one_line(measurement.text, 500)!r}"
-        )
+        verb = "were" if measurement.stage is Stage.KEYWORDS else "was"
+        quoted = one_line(measurement.text, 500)
+        lines.append(f"the {measurement.stage} of {measurement.image} {verb}: {quoted!r}")
     return "\n".join(lines)
 
 

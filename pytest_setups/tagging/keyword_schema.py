@@ -21,7 +21,8 @@ takes 0.2 s with 1,000 terms and 2.5 s with 4,000 (``python -m benchmarks.vocabu
 MAX_ITEMS: Final = 50
 """The most keywords of an answer, twice as many as the built-in prompts ask for.
 
-Without a limit, small models never end the list that a grammar keeps them in.
+Without a limit, small models never end the list that a grammar keeps them in. A shorter vocabulary lowers it
+to the number of its terms: more keywords would only be repetitions.
 """
 _NAME: Final = "keywords"
 
@@ -35,13 +36,18 @@ class KeywordSchema:
 
     terms: tuple[str, ...] = ()
 
+    @property
+    def max_items(self) -> int:
+        """The most keywords of an answer."""
+        return min(MAX_ITEMS, len(self.terms) or MAX_ITEMS)
+
     def document(self, *, with_terms: bool = True) -> dict[str, Any]:
         """The JSON schema; without its terms for an entry, which names the vocabulary by its checksum."""
         listed = {"enum": list(self.terms)} if with_terms and self.terms else {}
         return {
             "type": "object",
             "properties": {
-                _NAME: {"type": "array", "items": {"type": "string", **listed}, "maxItems": MAX_ITEMS}
+                _NAME: {"type": "array", "items": {"type": "string", **listed}, "maxItems": self.max_items}
             },
             "required": [_NAME],
             "additionalProperties": False,
@@ -68,8 +74,8 @@ class KeywordSchema:
         words = value[_NAME]
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             return f"{_NAME} is not a list of strings"
-        if len(words) > MAX_ITEMS:
-            return f"{_NAME} has {len(words)} items, more than the {MAX_ITEMS} that were allowed"
+        if len(words) > self.max_items:
+            return f"{_NAME} has {len(words)} items, more than the {self.max_items} that were allowed"
         return self._outside(words)
 
     def _outside(self, words: Sequence[str]) -> str | None:
