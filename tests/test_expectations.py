@@ -291,7 +291,7 @@ MISTAKES = [
         '["boats.jpg"]\nmust = [["boat", 3]]',
         '["boats.jpg"] must: got 3; type must = [["boat", "ship"], ["river"]]',
     ),
-    ('["boats.jpg"]\nmust = [[]]', '["boats.jpg"] must: got []; type must = *'),
+    ('["boats.jpg"]\nmust = [[]]', '["boats.jpg"] must: an empty group; type must = *'),
     ('["boats.jpg"]\nmust = ["!"]', "[\"boats.jpg\"] must: '!' has no letter and no digit; type must = *"),
     ('["boats.jpg"]\nmust_not = [["car"]]', '["boats.jpg"] must_not: got [\'car\']; type must_not = ["car"]'),
     ('["boats.jpg"]\nmax_keywords = 0', '["boats.jpg"] max_keywords: got 0; type max_keywords = 20'),
@@ -322,6 +322,23 @@ def test_a_mistake_names_the_file_the_picture_the_key_and_what_to_type(
     file = project.path / "sample_images/expectations.toml"
     result.stderr.fnmatch_lines([f"ERROR: {file}: {message.replace('[', '[[]')}"])
     no_traceback_of_ours(result)
+
+
+def test_all_mistakes_are_named_at_once(run: Run, expect: Expect, project: pytest.Pytester) -> None:
+    expect('["boats.jpg"]\nmustt = ["boat"]\nmax_keywords = 0\n["cat.jpg"]\nmust = [[]]')
+    result = run()
+    file = project.path / "sample_images/expectations.toml"
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert [line for line in result.errlines if line] == [
+        f'ERROR: {file}: ["boats.jpg"] max_keywords: got 0; type max_keywords = 20',
+        f'{file}: ["boats.jpg"] mustt: unknown key; did you mean must?',
+        f'{file}: ["cat.jpg"] must: an empty group; type must = [["boat", "ship"], ["river"]]',
+    ]
+    expect('["boat.jpg"]\nmust = ["boat"]\n["cats.jpg"]\nmust = ["cat"]')
+    assert [line.rpartition("; ")[2] for line in run().errlines if line] == [
+        'did you mean ["boats.jpg"]?',
+        'did you mean ["cat.jpg"]?',
+    ]
 
 
 @pytest.mark.parametrize(

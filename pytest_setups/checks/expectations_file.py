@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 import unicodedata
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -20,7 +21,8 @@ from pytest_setups.registry.parsing import EntryError
 from pytest_setups.tagging.images import SUFFIXES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from pydantic_core import ErrorDetails
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 FILE_NAME: Final = "expectations.toml"
 DEFAULTS: Final = "defaults"
 MAX_FILE_BYTES: Final = 20_000_000
+MAX_MISTAKES_SHOWN: Final = 50
 NO_FILES: Final[Mapping[Path, Path]] = MappingProxyType({})
 _STAGES: Final = tuple(stage.value for stage in Stage)
 _EXAMPLES: Final = {
@@ -40,7 +43,13 @@ _EXAMPLES: Final = {
 
 
 class ExpectationsError(Exception):
-    """A mistake in an expectations file; the message names the file, picture and key, and what to type."""
+    """Mistakes in expectations files, a line each: the file, picture and key, and what to type."""
+
+    def __init__(self, *mistakes: str) -> None:
+        more = len(mistakes) - MAX_MISTAKES_SHOWN
+        shown = mistakes[:MAX_MISTAKES_SHOWN]
+        super().__init__("\n".join([*shown, f"and {more} more"] if more > 0 else shown))
+        self.mistakes = mistakes
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +73,11 @@ class ExpectationsFile:
         Raises:
             ExpectationsError: it cannot be read, is not TOML, or has a key or a value that is not valid.
         """
-        tables = {name: _table(path, name, value) for name, value in _toml(path).items()}
+        tables: dict[str, Expectation] = {}
+        with _all_mistakes() as collect:
+            for name, value in _toml(path).items():
+                with collect():
+                    tables[name] = _table(path, name, value)
         defaults = tables.pop(DEFAULTS, Expectation())
         return cls(path, defaults, {_composed(name): table for name, table in tables.items()})
 
@@ -80,22 +93,28 @@ class ExpectationsFile:
                 fit the same one, or its picture has a nearer file.
         """
         tables: dict[str, str] = {}
-        for table in self.pictures:
-            other = nearer.get((self.path.parent / table).resolve())
-            if other is not None:
-                self._fail(table, f"{other} is nearer to this picture: write it there")
-            for name in self._named_by(table, samples):
-                if name in tables:
-                    self._fail(
-                        table, f'the table ["{tables[name]}"] is of the same picture: remove one of them'
-                    )
-                tables[name] = table
+        with _all_mistakes() as collect:
+            for table in self.pictures:
+                with collect():
+                    self._assign(table, tables, samples, nearer)
         own = {name: self.pictures[table] for name, table in tables.items()}
         every = {
             sample.name: own.get(sample.name, Expectation()).with_defaults(self.defaults)
             for sample in samples
         }
         return {name: expectation for name, expectation in every.items() if expectation != Expectation()}
+
+    def _assign(
+        self, table: str, tables: dict[str, str], samples: Sequence[Sample], nearer: Mapping[Path, Path]
+    ) -> None:
+        """Add the picture that a table names to ``tables``, the tables by picture."""
+        other = nearer.get((self.path.parent / table).resolve())
+        if other is not None:
+            self._fail(table, f"{other} is nearer to this picture: write it there")
+        for name in self._named_by(table, samples):
+            if name in tables:
+                self._fail(table, f'the table ["{tables[name]}"] is of the same picture: remove one of them')
+            tables[name] = table
 
     def _named_by(self, table: str, samples: Sequence[Sample]) -> list[str]:
         """The one picture that a table names; none where its picture is not part of the run."""
@@ -139,11 +158,30 @@ def find_expectations(
     folders = [image.resolve() for image in images]
     nearest = {sample.path: _nearest_file(sample.path, folders) for sample in samples}
     expectations: dict[str, Expectation] = {}
-    for path in dict.fromkeys(filter(None, nearest.values())):
-        group = [sample for sample in samples if nearest[sample.path] == path]
-        others = {picture: other for picture, other in nearest.items() if other and other != path}
-        expectations |= ExpectationsFile.read(path).of_pictures(group, others)
+    with _all_mistakes() as collect:
+        for path in dict.fromkeys(filter(None, nearest.values())):
+            group = [sample for sample in samples if nearest[sample.path] == path]
+            others = {picture: other for picture, other in nearest.items() if other and other != path}
+            with collect():
+                expectations |= ExpectationsFile.read(path).of_pictures(group, others)
     return expectations
+
+
+@contextmanager
+def _all_mistakes() -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """Raise the mistakes of all parts together at the end; each part is a ``with`` of what this gives."""
+    mistakes: list[str] = []
+
+    @contextmanager
+    def collect() -> Iterator[None]:
+        try:
+            yield
+        except ExpectationsError as error:
+            mistakes.extend(error.mistakes)
+
+    yield collect
+    if mistakes:
+        raise ExpectationsError(*mistakes)
 
 
 def _nearest_file(picture: Path, folders: Sequence[Path]) -> Path | None:
@@ -183,8 +221,7 @@ def _table(path: Path, name: str, value: object) -> Expectation:
     try:
         return Expectation.model_validate(value)
     except ValidationError as error:
-        message = f"{where} {_mistake(error.errors()[0])}"
-        raise ExpectationsError(message) from None
+        raise ExpectationsError(*(f"{where} {_mistake(each)}" for each in error.errors())) from None
 
 
 def _mistake(error: ErrorDetails) -> str:
@@ -198,7 +235,8 @@ def _mistake(error: ErrorDetails) -> str:
         all_keys = f"; the keys are {', '.join(known)}"
         return f"{name}: unknown key{_did_you_mean(keys[-1], known) or all_keys}"
     is_own = error["type"] == "value_error"
-    reason = str(error["ctx"]["error"]) if is_own else f"got {error['input']!r}"
+    got = "an empty group" if error["type"] == "too_short" else f"got {error['input']!r}"
+    reason = str(error["ctx"]["error"]) if is_own else got
     example = _EXAMPLES.get(keys[-1]) if keys else None
     advice = f"; type {example}" if example else ""
     return ": ".join(filter(None, (name, one_line(reason, 200)))) + advice
