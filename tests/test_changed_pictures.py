@@ -210,7 +210,10 @@ def test_two_entries_are_compared_by_their_pictures(
             "*'keywords_overlap.each:1.5': type the lowest value that is acceptable*",
         ),
         ("keywords_overlap.each:0.5s", "*type the lowest value that is acceptable, from 0 to 1*"),
-        ("p50.each:0.5", "*unknown figure 'p50.each'; *of each picture caption_similarity.each, *"),
+        (
+            "p50.each:0.5",
+            "*'p50.each:0.5': .each exists only for *of each picture caption_similarity.each, *",
+        ),
     ],
 )
 def test_a_mistake_says_what_to_type(run: Run, bound: str, message: str) -> None:

@@ -203,7 +203,10 @@ def test_a_system_message_has_one_language(run: Run, server: Scripted) -> None:
         ),
         (["pt-BR"], "'pt-BR' is not*; Portuguese is pt; *"),
         (["deu"], "'deu' is not*known are*"),
-        (["keywords=xx"], "'xx' is not the ISO 639-1 code of a known language; known are *"),
+        (
+            ["keywords=xx"],
+            "'xx' is not the ISO 639-1 code of a known language; known are *; got 'keywords=xx'",
+        ),
         (
             ["title=de"],
             "'title' is not a stage: type caption=CODE, keywords=CODE, description=CODE, or only CODE*",

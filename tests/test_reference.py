@@ -321,7 +321,7 @@ def test_pictures_without_any_keywords_are_a_mistake(run: Run, project: pytest.P
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--setup-reference=file",), "--setup-reference: Input should be 'metadata'; got 'file'"),
+        (("--setup-reference=file",), "--setup-reference: type metadata; got 'file'"),
         (
             ("--setup-fail-if=keywords_recall:0.5",),
             "--setup-fail-if keywords_recall:0.5 needs --setup-reference metadata",

@@ -146,7 +146,15 @@ def test_a_part_of_a_run_is_not_judged_and_does_not_pass(run: Run) -> None:
         ),
         (("--setup-fail-if=retries:1s",), "*'retries:1s': type the highest value that is acceptable*"),
         (("--setup-fail-if=retries:-1%",), "*'retries:-1%': type the highest value that is acceptable*"),
-        (("--setup-fail-if=retrys:0.1",), "*unknown figure 'retrys'; the figures are *retries*"),
+        (
+            ("--setup-fail-if=retrys:0.1",),
+            "*unknown figure 'retrys'; did you mean retries?; the figures are *retries*; got 'retrys:0.1'",
+        ),
+        (("--setup-fail-if=covrage:0.9",), "*unknown figure 'covrage'; did you mean coverage?; *"),
+        (
+            ("--setup-fail-if=coverage.each:0.9",),
+            "*'coverage.each:0.9': .each exists only for caption_similarity, *",
+        ),
     ],
 )
 def test_a_mistake_says_what_to_type(run: Run, arguments: tuple[str, ...], message: str) -> None:

@@ -134,15 +134,17 @@ def _was_made_with(folder: Path, entry: Entry | None) -> bool:
 def _first_mistake(error: ValidationError, given: Mapping[str, GivenValue]) -> str:
     mistake = error.errors()[0]
     message = str(mistake["msg"]).removeprefix("Value error, ")
+    if mistake["type"] == "literal_error":
+        message = "type " + mistake["ctx"]["expected"].replace("'", "")
     field = str(mistake["loc"][0])
     if field in given:
-        return f"{redact(f'{given[field].place}: {message}')}; got {_shown(given[field].value)!r}"
+        return f"{redact(f'{given[field].place}: {message}')}; got {_shown(given[field].value)}"
     origin = given.get("from")
     return redact(f"{origin.place} {origin.value}: {field}: {message}" if origin else message)
 
 
-def _shown(value: object) -> object:
-    """A value without secrets; it may be a command."""
+def _shown(value: object) -> str:
+    """A value without secrets, in quotation marks where it is a text; it may be a command."""
     if isinstance(value, list):
-        return [_shown(part) for part in value]
-    return redact_command(value) if isinstance(value, str) else value
+        return ", ".join(map(_shown, value))
+    return repr(redact_command(value) if isinstance(value, str) else value)

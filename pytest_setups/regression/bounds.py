@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -88,15 +89,26 @@ def parse_bound(text: str) -> Bound:
     # "p50" stands for caption.p50, keywords.p50, description.p50 and image.p50.
     figures = {name: figure for name, figure in FIGURES.items() if match["name"] in {name, figure.short}}
     if not figures:
-        known = ", ".join(dict.fromkeys([*(figure.short for figure in FIGURES.values()), *RUN_FIGURES]))
-        message = (
-            f"{text!r}: unknown figure {match['name']!r}; the figures are {known}; "
-            "of one stage as in caption.p50, of whole images image.mean, image.p50 and image.p95, "
-            f"of each picture {', '.join(PER_PICTURE)}"
-        )
+        message = f"{text!r}: {_unknown(match['name'])}"
         raise ValueError(message)
     figure = next(iter(figures.values()))
     return _bound(text.strip(), tuple(figures), figure, match["limits"])
+
+
+def _unknown(name: str) -> str:
+    """What is wrong with the name of a figure, and which there are."""
+    shorts = dict.fromkeys([*(figure.short for figure in FIGURES.values()), *RUN_FIGURES])
+    known = (
+        f"the figures are {', '.join(shorts)}; "
+        "of one stage as in caption.p50, of whole images image.mean, image.p50 and image.p95, "
+        f"of each picture {', '.join(PER_PICTURE)}"
+    )
+    if name.endswith(".each") and name.removesuffix(".each") in {*shorts, *FIGURES}:
+        return f".each exists only for {', '.join(SIMILARITIES)}; {known}"
+    names = [*shorts, *FIGURES, *SIMILARITIES, *PER_PICTURE]
+    # Of short names, half the others are similar: p51 is as near to p95 as to p50.
+    meant = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
+    return "; ".join([f"unknown figure {name!r}", *(f"did you mean {word}?" for word in meant), known])
 
 
 def _bound(text: str, names: tuple[str, ...], figure: Figure, limits: str) -> Bound:
