@@ -100,7 +100,7 @@ _WRONG_ENCODINGS: Final = (
     "koi8-r",
 )
 # How much of a text must be UTF-8 when it is written back in the wrong encoding: some bytes were lost.
-MIN_READ_BACK: Final = 0.8
+MIN_READ_BACK: Final = 0.9
 _ESCAPES: Final = re.compile(
     r"\\u[0-9a-f]{4}|\\x[0-9a-f]{2}|<0x[0-9A-F]{2}>|[%=][C-E][0-9A-F][%=][89AB][0-9A-F]"
     r"|\\[0-3][0-7]{2}|[^\W\d]\?[^\W\d]|\\[nrt](?![a-z])",

@@ -51,7 +51,9 @@ def _said_to_the_user(language: Language, own: str, answer: str) -> str | None:
         return "an introduction"
     if any(_label(language).match(line) for line in lines(own[:2_000])):
         return "a label"
-    if any(_heading(language).fullmatch(line) for line in lines(plain(answer[:2_000]))):
+    headings = [line for line in lines(plain(answer[:2_000])) if line.startswith(("#", "**", "__"))]
+    # Several headings divide a long description.
+    if len(headings) == 1 and _heading(language).fullmatch(headings[0]):
         return "a heading"
     if _DASHED_ANSWER.match(answer) and _label(language).match(_DASHED.sub(":", own, count=1)):
         return "a label"

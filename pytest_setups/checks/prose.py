@@ -46,6 +46,7 @@ _STRANDED: Final = re.compile(
     r"\b(?:what|where|who|how|(?:some|no|any|every)(?:one|body|thing|where)|he|she|they|we|i|you|it|to \w+)"
     r" .*\b(?:to|from|with|for|at|of)\Z"
 )
+_LOW_QUOTATION: Final = re.compile("\u201e[^\u201c\u201d]*[\u201c\u201d]")
 _OPEN: Final = {
     "(": ")",
     "[": "]",
@@ -134,6 +135,8 @@ def _unclosed(answer: str) -> bool:
     last = re.split(r"[.!?\u3002]\s", answer)[-1]
     if _ENDED.search(last[-1:]):
         return False
+    # In German, Czech and Polish the mark that opens in English closes: „...“.
+    last = _LOW_QUOTATION.sub("", last)
     return any(last.count(mark) > last.count(close) for mark, close in _OPEN.items())
 
 

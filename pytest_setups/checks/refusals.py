@@ -81,7 +81,9 @@ def _apologises(language: Language, said: Sequence[str]) -> bool:
     if not said or apology is None or is_sign(said[0]):
         return False
     first = said[0].lstrip("*#-> ")
-    if followed is not None and followed.match(first):
+    # "Sorry!" is also the name of a board game.
+    is_bare = len(first.split()) == 1 and len(said) > 1
+    if followed is not None and followed.match(first) and not is_bare:
         return True
     return apology.match(first) is not None and any(
         language.says("cannot", sentence) for sentence in said[:APOLOGY_WITHIN]
