@@ -201,6 +201,39 @@ def test_the_environment_and_directory_of_the_entry_are_used(
     assert server["working_directory"] == str(there)
 
 
+def test_what_the_entry_was_judged_by_and_this_run_is_not_is_named(
+    run: Run, project: pytest.Pytester, server: Scripted
+) -> None:
+    write_by_hand(project.path, server.url)
+    sha256 = "0" * 64
+    used = {
+        "vocabulary": {"file": "v.txt", "sha256": sha256, "terms": 5},
+        "reference": {
+            "source": "metadata",
+            "sha256": sha256,
+            "images": 3,
+            "images_without": 0,
+            "keywords": 9,
+            "known_to_tagger": "never",
+        },
+        "expectations": {"sha256": sha256, "images": 3, "groups": 3, "met": 3},
+    }
+    rewrite(project.path, "first", {"verification": used})
+    (project.path / "v.txt").write_text("boat", "utf-8")
+
+    plain = run("--setup-from", "first")
+    given = run("--setup-from", "first", "--setup-vocabulary=v.txt", "--setup-expectations=none")
+
+    vocabulary = "the entry used the vocabulary v.txt (5 terms), which is not given: --setup-vocabulary FILE"
+    reference = "the entry used the keywords in the metadata of its images, *: --setup-reference metadata"
+    expectations = "the entry used expectations of 3 images, which are not given: --setup-expectations FILE"
+    plain.assert_outcomes(passed=11)
+    plain.stdout.fnmatch_lines([vocabulary, reference, expectations])
+    given.stdout.fnmatch_lines([reference])
+    given.stdout.no_fnmatch_line("the entry used the vocabulary*")
+    given.stdout.no_fnmatch_line("the entry used expectations*")
+
+
 @pytest.mark.parametrize(
     ("change", "arguments", "said"),
     [

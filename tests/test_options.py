@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pytest_setups.config.options import OPTIONS, Group
-from tests.conftest import Run, draw, entries
+from tests.conftest import Run, draw, entries, no_traceback_of_ours
 from tests.servers.scripted import Scripted, as_json, models
 
 MISTAKES = {
@@ -331,3 +331,13 @@ def test_prompts_of_a_home_of_no_user(run: Run) -> None:
     result.stderr.fnmatch_lines(
         ["ERROR: --setup-prompts: ~nouser/x is neither a profile *nor a readable file*"]
     )
+
+
+def test_missing_sample_images_are_those_of_the_default(run: Run, project: pytest.Pytester) -> None:
+    folder = project.path / "sample_images"
+    folder.rename(project.path / "photos")
+    result = run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    advice = "the default of --setup-images; type --setup-images=FOLDER with a folder of pictures"
+    result.stderr.fnmatch_lines([f"ERROR: no such file or folder: {folder}, {advice}"])
+    no_traceback_of_ours(result)

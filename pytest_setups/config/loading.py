@@ -53,6 +53,12 @@ def load_settings(given: Mapping[str, GivenValue], root: Path) -> Settings:
     for contradiction in contradictions(settings):
         raise SettingsError(redact(contradiction))
     settings.api_key()
+    if "images" not in given and not settings.images[0].exists():
+        message = (
+            f"no such file or folder: {settings.images[0]}, the default of --setup-images; "
+            "type --setup-images=FOLDER with a folder of pictures"
+        )
+        raise SettingsError(redact(message))
     return settings
 
 

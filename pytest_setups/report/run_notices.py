@@ -21,10 +21,36 @@ MAX_IMAGES_SHOWN: Final = 3
 
 def run_notices(result: RunResult, settings: Settings) -> Iterator[Notice]:
     """The notices, in the order in which they are shown."""
+    yield from _not_given_again(result, settings)
     yield from _comparison_notices(result)
     yield from _missed_groups(result)
     yield from _wait_notices(result)
     yield from _verdict_notices(result, settings)
+
+
+def _not_given_again(result: RunResult, settings: Settings) -> Iterator[Notice]:
+    """What the entry that is verified again was judged by and this run is not: it holds no such files."""
+    if settings.origin is None:
+        return
+    used = settings.origin.verification
+    if used.vocabulary is not None and settings.vocabulary is None:
+        name = " ".join(filter(None, ("the vocabulary", used.vocabulary.file)))
+        yield Notice(
+            f"the entry used {one_line(name, 200)} ({used.vocabulary.terms} terms), which is not given: "
+            "--setup-vocabulary FILE"
+        )
+    if used.reference is not None and settings.reference is None:
+        yield Notice(
+            "the entry used the keywords in the metadata of its images, which this run does not: "
+            "--setup-reference metadata"
+        )
+    # In an incomplete run, the tests of the expectations may have been deselected.
+    judged = result.collected.expectations or result.verdict.standing is Standing.INCOMPLETE
+    if used.expectations is not None and settings.expectations is None and not judged:
+        yield Notice(
+            f"the entry used expectations of {used.expectations.images} images, which are not given: "
+            "--setup-expectations FILE"
+        )
 
 
 def _missed_groups(result: RunResult) -> Iterator[Notice]:
