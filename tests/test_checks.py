@@ -42,7 +42,7 @@ BAD: dict[str, list[str | Reply]] = {
         "<0xE6><0xB9><0x96><0xE4><0xB8><0x8A>",
     ],
     "loop": [
-        "The red boat rests on the calm river. The blue boat rests on the calm river. A green boat rests on the river.",
+        "A red boat rests on the river. A blue boat rests on the river. A green boat rests on a river.",
         "A boat on a river with a boat on a river with a boat on a river with a boat on a river with a",
         "The sky is blue. The sky is blue. The sky is blue. The sky is blue. The sky is blue.",
         " capt capt capt capt capt and capt capt capt capt",
@@ -148,7 +148,7 @@ BAD_KEYWORDS = {
     ],
 }
 HONEST_KEYWORDS = [
-    '["\u03b2\u03ac\u03c1\u03ba\u03b1", "\u03bb\u03b9\u03bc\u03ac\u03bd\u03b9", "\u03c8\u03b1\u03c1\u03ac\u03c2"]',
+    '["\u03b2\u03ac\u03c1\u03ba\u03b1", "\u03c6\u03c9\u03c2", "\u03c8\u03b1\u03c1\u03ac\u03c2"]',
     '["basketball", "23", "35mm film", "court", "player"]',
     '["dog", "sheepdog", "dog trial", "sheep", "shepherd"]',
     "moon, craters",
