@@ -42,7 +42,7 @@ BAD: dict[str, list[str | Reply]] = {
         "<0xE6><0xB9><0x96><0xE4><0xB8><0x8A>",
     ],
     "loop": [
-        "A red boat rests on the river. A blue boat rests on the river. A green boat rests on a river.",
+        "A red boat rests on the river. A blue boat rests on the river. A green boat rests on the river.",
         "A boat on a river with a boat on a river with a boat on a river with a boat on a river with a",
         "The sky is blue. The sky is blue. The sky is blue. The sky is blue. The sky is blue.",
         " capt capt capt capt capt and capt capt capt capt",
