@@ -235,7 +235,7 @@ def test_streams_that_break_off_are_failed_tests(run: Run, server: Scripted) -> 
     result.stdout.fnmatch_lines(["server: the stream ended without a finish reason after 6 characters"])
     server.chat = lambda _: [b'data: {"error": {"message": "CUDA out of memory"}}\n\n']
     run("--setup-stream", "-k", "caption and cat").stdout.fnmatch_lines(
-        ["server: the server ended the stream with an error: CUDA out of memory"]
+        ["server: the server answered with an error: CUDA out of memory"]
     )
 
 
