@@ -1,4 +1,4 @@
-"""How well the expectations of the sample pictures tell right outputs from those of another picture.
+"""How well the expectations of the sample pictures distinguish their outputs from those of other pictures.
 
 Run it with ``python benchmarks/expectations.py [RESULTS.jsonl ...]``. It judges
 

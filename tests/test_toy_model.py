@@ -113,9 +113,7 @@ def test_the_vision_proof_rejects_the_blind_companion(project: pytest.Pytester, 
     with llama_cpp(folder=folder) as url:
         result = project.runpytest("--setup-base-url", url, "-k", "models or vision")
     result.assert_outcomes(passed=1, failed=1, deselected=9)
-    result.stdout.fnmatch_lines(
-        ["no usable answer: 8 of 8 control pictures; *"]
-    )
+    result.stdout.fnmatch_lines(["no usable answer: 8 of 8 control pictures; *"])
 
 
 def test_the_checks_reject_the_babbling_companion(project: pytest.Pytester, tmp_path: Path) -> None:

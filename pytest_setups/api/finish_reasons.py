@@ -7,7 +7,7 @@ server, whatever text came with it (vllm#57082: an aborted generation ends with 
 Without a reason, the text must show that it ended. Honest servers that give none: vllm-mlx#628,
 llama-cpp-python#735 and sglang#4550 for streamed answers that end well. Others give none when they broke off:
 Ollama when it cancels a generation (ollama#17836), LMDeploy when it aborts one (xtuner#1755), watsonx by its
-documentation. Two things tell them apart: an answer that broke off mostly stops in the middle of a sentence
+documentation. Two things distinguish them: an answer that broke off mostly stops in the middle of a sentence
 or of JSON; and the server gives a reason with its other answers.
 """
 

@@ -6,7 +6,6 @@ stage for a group of that stage. Words that must not be said must not be in any 
 
 from __future__ import annotations
 
-import hashlib
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
@@ -16,7 +15,7 @@ from pytest_setups.checks.word_matching import ENGLISH, MatchableText, has_words
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.measurement import ExpectationResult
-from pytest_setups.registry.parsing import canonical_json
+from pytest_setups.registry.parsing import json_sha256
 from pytest_setups.tagging.language_codes import check_language
 from pytest_setups.tagging.reasoning import without_reasoning
 
@@ -99,10 +98,14 @@ class Expectation(ExpectedWords):
         return self.of(stage).language or self.language
 
     @property
+    def parts(self) -> tuple[ExpectedWords, ...]:
+        """What is expected of all outputs together, then of each stage."""
+        return (self, *map(self.of, Stage))
+
+    @property
     def judges_words(self) -> bool:
         """Whether anything is expected beside languages."""
-        parts = (self, *map(self.of, Stage))
-        return self.max_keywords is not None or any(part.must or part.must_not for part in parts)
+        return self.max_keywords is not None or any(part.must or part.must_not for part in self.parts)
 
     def with_defaults(self, defaults: Expectation) -> Expectation:
         """These expectations and the defaults: words add up, a language and a number overrule.
@@ -118,7 +121,7 @@ class Expectation(ExpectedWords):
 
     def _added(self, own: ExpectedWords, defaults: ExpectedWords) -> dict[str, Any]:
         language = own.language or defaults.language
-        must = [word for part in (self, *map(self.of, Stage)) for group in part.must for word in group]
+        must = [word for part in self.parts for group in part.must for word in group]
         forbidden = [
             word
             for word in defaults.must_not
@@ -133,13 +136,13 @@ class Expectation(ExpectedWords):
     @property
     def groups(self) -> int:
         """How many groups of words must be met."""
-        return sum(len(part.must) for part in (self, *map(self.of, Stage)))
+        return sum(len(part.must) for part in self.parts)
 
     @property
     def sha256(self) -> str:
         """Sha256 (hex) of what is expected: of two equal ones the share of groups met compares."""
         document = self.model_dump(mode="json", exclude_defaults=True)
-        return hashlib.sha256(canonical_json(document).encode()).hexdigest()
+        return json_sha256(document)
 
 
 Said = dict[Stage, "Sequence[str]"]
@@ -176,8 +179,7 @@ def quote(said: Said) -> str:
 
 def expectations_sha256(expectations: Mapping[str, Expectation]) -> str:
     """Sha256 (hex) of what is expected of all pictures of a run, by their names."""
-    document = {name: expectation.sha256 for name, expectation in expectations.items()}
-    return hashlib.sha256(canonical_json(document).encode()).hexdigest()
+    return json_sha256({name: expectation.sha256 for name, expectation in expectations.items()})
 
 
 class _Search:
@@ -209,9 +211,8 @@ class _Search:
 
     def _parts(self) -> Iterator[tuple[ExpectedWords, Sequence[Stage]]]:
         """What is expected, and of which stages together."""
-        yield self._expectation, list(Stage)
-        for stage in Stage:
-            yield self._expectation.of(stage), [stage]
+        places: list[list[Stage]] = [list(Stage), *([stage] for stage in Stage)]
+        yield from zip(self._expectation.parts, places, strict=True)
 
     def _spans(self, word: str, stage: Stage) -> list[tuple[int, Span]]:
         """Where a word stands in the texts of a stage, each with the number of the text."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MAX_GROUPS: Final = 3
 MAX_OTHERS: Final = 12
-# Below this many pictures, a keyword of most of them may still be what tells one from another.
+# With fewer pictures, a keyword that most of them have may still distinguish one from another.
 ENOUGH_PICTURES: Final = 4
 # A keyword with more words is hardly said in the same way again.
 MAX_PHRASE_WORDS: Final = 2

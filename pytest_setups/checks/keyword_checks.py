@@ -29,6 +29,14 @@ MAX_USELESS_SHARE: Final = 0.5
 MAX_WORDS: Final = 7
 MAX_UNSPACED: Final = 12
 
+# Words that go on with a sentence, and those that also end a keyword ("man looking up").
+_CONTINUING: Final = frozenset({
+    "and", "which", "that", "is", "are", "there", "can", "qui", "que", "et", "und", "die", "y",
+})  # fmt: skip
+_PARTICLES: Final = frozenset({
+    "on", "in", "up", "out", "down", "off", "over", "an", "auf", "ein", "su", "op", "her", "sein", "i", "a",
+})  # fmt: skip
+_LANGUAGES_OF_FRAGMENTS: Final = frozenset({"en", "de", "fr", "es", "it", "pt", "nl"})
 _NUMBER: Final = re.compile(r"[\d\W_]+|[+-]?\d[\d.,\s]*(?:px|mb|kb|dpi|iso|%|st|nd|rd|th)?")
 _JSON_PIECE: Final = re.compile(r"[{}]|\"\s*:|\A[\[\]:,\"\s]+\Z")
 _PIECE: Final = re.compile("##\\w|[\u0120\u2581\u010a]|<0x|\\\\u[0-9a-f]{4}")
@@ -53,7 +61,7 @@ def keyword_form(output: Output) -> str | None:
 
 
 def keyword_words(output: Output) -> str | None:
-    """Words that nobody searches for: letters, numbers, grammar, sentences, fragments."""
+    """Words that are useless for searching: letters, numbers, grammar, sentences, fragments."""
     if (
         output.stage is not Stage.KEYWORDS
         or output.keywords is None
@@ -64,11 +72,12 @@ def keyword_words(output: Output) -> str | None:
     pieces = [word for word in given if _JSON_PIECE.search(word)]
     if pieces:
         return f"pieces of JSON as keywords: {one_line(', '.join(pieces), 80)!r}"
-    for what, is_useless in _faults(output):
+    faults = list(_faults(output))
+    for what, is_useless in faults:
         useless = [word for word in given if is_useless(word)]
         if len(useless) >= MAX_USELESS_SHARE * len(given) and len(useless) > 1:
             return f"{what} as keywords, {len(useless)} of {len(given)}: {one_line(', '.join(useless), 80)!r}"
-    mixed = [word for word in given if any(is_useless(word) for _, is_useless in _faults(output))]
+    mixed = [word for word in given if any(is_useless(word) for _, is_useless in faults)]
     if len(mixed) > 0.6 * len(given) and len(mixed) > 2:
         return f"useless keywords, {len(mixed)} of {len(given)}: {one_line(', '.join(mixed), 80)!r}"
     return None
@@ -155,13 +164,8 @@ def _is_fragment(word: str) -> bool:
     if len(parts) < 2:
         return False
     return any(
-        (parts[-1].rstrip("'") in ends and parts[0].rstrip("'") in starts | ends)
-        or parts[-1].rstrip("'") in ends
-        or parts[0]
-        in {"and", "which", "that", "is", "are", "there", "can", "qui", "que", "et", "und", "die", "y"}
-        & (starts | ends)
-        for code in {spoken.code for spoken in languages_of(word)}
-        & {"en", "de", "fr", "es", "it", "pt", "nl"}
+        parts[-1].rstrip("'") in ends or parts[0] in _CONTINUING & (starts | ends)
+        for code in {spoken.code for spoken in languages_of(word)} & _LANGUAGES_OF_FRAGMENTS
         for ends, starts in [_grammar(code)]
     )
 
@@ -170,25 +174,7 @@ def _is_fragment(word: str) -> bool:
 def _grammar(code: str) -> tuple[frozenset[str], frozenset[str]]:
     """Words that end no keyword; grammatical words."""
     spoken = language(code)
-    particles = {
-        "on",
-        "in",
-        "up",
-        "out",
-        "down",
-        "off",
-        "over",
-        "an",
-        "auf",
-        "ein",
-        "su",
-        "op",
-        "her",
-        "sein",
-        "i",
-        "a",
-    }
-    return frozenset(word.rstrip("?") for word in spoken.words("dangling")) - particles, spoken.words("stop")
+    return frozenset(word.rstrip("?") for word in spoken.words("dangling")) - _PARTICLES, spoken.words("stop")
 
 
 @cache

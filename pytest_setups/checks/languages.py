@@ -13,11 +13,10 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from pytest_setups.checks.texts import answer_of
 from pytest_setups.redaction import one_line
-from pytest_setups.registry.entry import Stage
 from pytest_setups.tagging.language_codes import LANGUAGES
 from pytest_setups.tagging.outputs import Failure
-from pytest_setups.tagging.reasoning import without_reasoning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,28 +33,9 @@ INSTALL: Final = "pip install 'pytest-setups[language]'"
 # Models that do not obey answer in English or Chinese, seldom in another language that many people speak.
 # Each further candidate costs 25 MB of memory, and short texts are more often mistaken for it.
 RIVALS: Final = (
-    *(
-        "ar",
-        "cs",
-        "da",
-        "de",
-        "el",
-        "en",
-        "es",
-        "fa",
-        "fr",
-        "he",
-        "hi",
-        "it",
-        "ja",
-        "ko",
-        "nb",
-        "nl",
-        "pl",
-        "pt",
-    ),
-    *("ru", "sv", "th", "tr", "uk", "zh"),
-)
+    "ar", "cs", "da", "de", "el", "en", "es", "fa", "fr", "he", "hi", "it", "ja", "ko", "nb", "nl", "pl",
+    "pt", "ru", "sv", "th", "tr", "uk", "zh",
+)  # fmt: skip
 # Norwegian has two written forms, each with a code of its own.
 _FORMS: Final = {"no": ("nb", "nn")}
 # The wanted language is not the one only if another is clearly more likely.
@@ -100,9 +80,7 @@ def language_failures(output: Output) -> tuple[Failure, ...]:
     if output.language is None:
         return ()
     wanted = output.language
-    text = without_reasoning(output.text)
-    if output.stage is Stage.KEYWORDS and output.keywords:
-        text = ", ".join(output.keywords.words)
+    text = answer_of(output)
     other = other_language(text, wanted)
     if other is None:
         return ()

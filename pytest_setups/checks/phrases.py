@@ -45,7 +45,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
@@ -162,6 +162,7 @@ def languages_of(text: str) -> list[Language]:
     return [language(code) for code in dict.fromkeys(codes)]
 
 
+@lru_cache(maxsize=1_000)  # asked again for each language that a text may be in
 def is_sign(sentence: str) -> bool:
-    """Whether a sentence tells what a sign, a tattoo or a person in the picture says."""
+    """Whether a sentence reports what a sign, a tattoo or a person in the picture says."""
     return language("signs").says("sign", sentence)

@@ -13,6 +13,8 @@ from pytest_setups.registry.entry import Stage
 from pytest_setups.tagging.reasoning import without_reasoning
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_setups.tagging.outputs import Output
 
 # A longer answer says something, if only by its other words.
@@ -65,19 +67,19 @@ def says_nothing(output: Output) -> str | None:
     answer = without_reasoning(output.text).strip()
     if not answer or len(answer) > MAX_EMPTY_CHARACTERS:
         return None
-    if _NOTHING.match(answer) or any(_is_empty(language, answer) for language in languages_of(answer)):
+    # A word with an article before an apostrophe, or of two parts, is two words: l'image, photo-portrait.
+    said = [word.strip("'") for word in words(re.sub(r"(?<=\w)['-](?=\w)", "' ", plain(answer)))]
+    if _NOTHING.match(answer) or any(_is_empty(language, answer, said) for language in languages_of(answer)):
         return f"says nothing of the picture: {one_line(answer, 120)!r}"
     return None
 
 
-def _is_empty(language: Language, answer: str) -> bool:
+def _is_empty(language: Language, answer: str, said: Sequence[str]) -> bool:
     if language.spaced == "none":
         return _leaves_nothing(language, answer)
-    said = words(re.sub(r"(?<=\w)['-](?=\w)", "' ", plain(answer)))
     if not said or len(said) > MAX_EMPTY_WORDS:
         return False
-    said = [word.strip("'") for word in said]
-    empty, stop = language.words("empty"), language.words("stop") | language.words("dangling_words")
+    empty, stop = language.words("empty"), language.words("stop")
     known = sum(word in empty or word in stop for word in said)
     # Grammatical words without a noun are a title ("Where are you?"), not an empty caption.
     if not any(word in empty for word in said):

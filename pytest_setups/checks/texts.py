@@ -83,6 +83,11 @@ def normalised(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.casefold()))
 
 
+def normalised_answer(text: str) -> str:
+    """The words of an answer likewise, without its reasoning."""
+    return normalised(without_reasoning(text))
+
+
 def beginning_and_end(text: str) -> str:
     """The text, without the middle of a very long one."""
     return text if len(text) <= HEAD + TAIL else f"{text[:HEAD]}\n{text[-TAIL:]}"

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, Self
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
-from pytest_setups.checks.word_matching import ENGLISH, MatchableText
+from pytest_setups.checks.word_matching import ENGLISH, MatchableText, without_accents
 from pytest_setups.registry.measurement import OffKeyword, VocabularyMatch
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 # One letter makes another word of a shorter one: horse and house, beach and bench.
 LETTERS_FOR_ONE_EDIT: Final = 7
 LETTERS_FOR_TWO_EDITS: Final = 12
-# Marks of Latin, Greek and Cyrillic letters. Those of other scripts are vowels, and not to be left out.
-_ACCENTS: Final = re.compile("[\u0300-\u036f]")
 _NO_LETTER: Final = re.compile(r"[\W_]+")
 
 
@@ -122,8 +120,7 @@ def _edits(letters: int) -> int:
 
 
 def _letters(text: str) -> str:
-    decomposed = _ACCENTS.sub("", unicodedata.normalize("NFKD", text.casefold()))
-    return _NO_LETTER.sub("", unicodedata.normalize("NFC", decomposed))
+    return _NO_LETTER.sub("", without_accents(unicodedata.normalize("NFKC", text.casefold())))
 
 
 def _stems(text: str, language: str) -> str:

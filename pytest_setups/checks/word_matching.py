@@ -56,7 +56,7 @@ _KOREAN_ENDING: Final = (
 # U+2019 is the apostrophe that many models write.
 _POSSESSIVE: Final = re.compile("['\u2019]s?(?!\\w)")
 _ASCII_WORD: Final = re.compile("[A-Za-z0-9]+")
-_LATIN_ACCENTS: Final = re.compile("[\u0300-\u036f]")
+_ACCENTS: Final = re.compile("[\u0300-\u036f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,12 @@ def _folded(text: str, language: str) -> str:
         return text
     # English keeps or drops the accents of borrowed words: piñata, café, naïve. Elsewhere they make another
     # word: Spanish año (year) and ano.
-    return unicodedata.normalize("NFC", _LATIN_ACCENTS.sub("", unicodedata.normalize("NFD", text)))
+    return without_accents(text)
+
+
+def without_accents(text: str) -> str:
+    """The text without accents of Latin, Greek and Cyrillic letters; marks of other scripts are vowels."""
+    return unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFD", text)))
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -60,14 +60,12 @@ def _has_no_order(own: str, raw: str) -> bool:
     text = " ".join(own.split())
     if len(words(text)) < MIN_WORDS and share_of_scripts(text, UNSPACED) < 0.5:
         return False
-    said = words(text)
-    if any(set(said) <= spoken.grammar() for spoken in _languages(text)):
-        return True
-    if any(_is_certain(spoken, text, raw) for spoken in _languages(text)):
+    said, languages = set(words(text)), _languages(text)
+    if any(said <= spoken.grammar() or _is_certain(spoken, text, raw) for spoken in languages):
         return True
     return any(
         disorder is not None and len(list(disorder.finditer(text))) >= MIN_DISORDERS
-        for disorder in (spoken.pattern("disorder") for spoken in _languages(text))
+        for disorder in (spoken.pattern("disorder") for spoken in languages)
     )
 
 

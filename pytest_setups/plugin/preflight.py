@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.config.settings import SettingsError
-from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.store import Registry, RegistryError
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def check_coverage(settings: Settings, expectations: Mapping[str, Expectation]) 
     """
     if not settings.bounds_coverage:
         return
-    if not any(part.must for image in expectations.values() for part in (image, *map(image.of, Stage))):
+    if not any(expectation.groups for expectation in expectations.values()):
         message = (
             "--setup-fail-if coverage: no words are expected of these images; "
             "write expectations.toml beside them, or add --setup-expectations FILE"

@@ -1,7 +1,6 @@
 """Coded pictures: one plain shape on a plain background, drawn from a seed.
 
-No server can have seen them before, and to tell them apart a model needs no more than colours, shapes and
-places.
+No server can have seen them before, and a model needs only colours, shapes and places to distinguish them.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ PLACES: Final[Mapping[str, Point]] = {
 MAX_SHIFT: Final = 0.03
 """How far a view moves its shape, as a share of the edge: too little to change its place."""
 ON_ONE_BACKGROUND: Final = 2
-"""Pictures that share a background, so that a model that sees only that cannot tell them apart."""
+"""Pictures that share a background, so that a model that sees only that cannot distinguish them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,14 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
 LIMIT: Final = 0.0002
-"""The p-value up to which one experiment proves sight: 8 of the 40,320 pairings of eight pictures.
+"""The p-value up to which sight is proved: 8 of the 40,320 pairings of eight pictures.
 
 At 0.001, a model that sees only the background would pass: where two pictures share each of four backgrounds,
-16 pairings cannot be told apart (p = 0.0004).
+16 pairings give the same sum (p = 0.0004). Two experiments together must meet it too: with that second
+chance, a server that answers at random passes once in 2,500 runs.
 """
-LIMIT_OF_TWO: Final = 0.0002
-"""The same for two experiments together. With a second chance, a server that answers at random passes once in
-2,500 runs."""
 RECOGNISED_SHARE: Final = 0.75
 """How many of the pictures must be recognised. A server that answers one time in three for the right picture
 passes the limit alone in about one run of a hundred."""
@@ -70,7 +68,7 @@ class TwoViews:
         """The exact permutation p-value of the true pairs."""
         return permutation_p_value(self.similarities)
 
-    @property
+    @cached_property
     def recognised(self) -> list[int]:
         """The numbers of the pictures whose two answers are at least as alike as either is to any other."""
         rows, columns = self.similarities, list(zip(*self.similarities, strict=True))
@@ -80,7 +78,7 @@ class TwoViews:
             if number not in self.unusable and row[number] >= max(*row, *column) - _ROUNDING
         ]
 
-    @property
+    @cached_property
     def shifted_p_value(self) -> float:
         """The p-value of the pairs that would be true if every answer were about the picture before."""
         first = dict(itertools.pairwise(range(len(self.first))))
@@ -101,11 +99,14 @@ class TwoViews:
 
 def is_proved(experiments: Sequence[TwoViews]) -> bool:
     """Whether one experiment, or two together, prove that the model sees."""
-    p_value = combined_p_value([experiment.p_value for experiment in experiments])
     pictures = sum(len(experiment.first) for experiment in experiments)
     recognised = sum(len(experiment.recognised) for experiment in experiments)
-    limit = LIMIT if len(experiments) == 1 else LIMIT_OF_TWO
-    return p_value <= limit and recognised >= RECOGNISED_SHARE * pictures
+    return joint_p_value(experiments) <= LIMIT and recognised >= RECOGNISED_SHARE * pictures
+
+
+def joint_p_value(experiments: Sequence[TwoViews]) -> float:
+    """The p-value of one experiment, or of two together."""
+    return combined_p_value([experiment.p_value for experiment in experiments])
 
 
 def permutation_p_value(similarities: Similarities) -> float:

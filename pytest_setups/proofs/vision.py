@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_setups.proofs.two_views import is_proved
+from pytest_setups.proofs.two_views import is_proved, joint_p_value
 from pytest_setups.proofs.vision_experiment import Examiner
-from pytest_setups.proofs.vision_faults import find_fault, p_value_of, unproved
+from pytest_setups.proofs.vision_faults import find_fault, unproved
 
 if TYPE_CHECKING:
     from pytest_setups.api.client import Client
@@ -58,11 +58,12 @@ def prove_vision(client: Client, request: Request, *, seed: int, at_once: int = 
     if fault is None and not is_proved([experiments[0].views]):
         experiments.append(examiner.run(seed + 1, without))
         fault = find_fault(experiments[1], without)
-    seen = fault is None and is_proved([experiment.views for experiment in experiments])
+    views = [experiment.views for experiment in experiments]
+    seen, p_value = fault is None and is_proved(views), joint_p_value(views)
     return VisionProof(
         seen=seen,
-        reason=None if seen else fault or unproved(experiments),
-        p_value=p_value_of(experiments),
+        reason=None if seen else fault or unproved(experiments, p_value),
+        p_value=p_value,
         experiments=tuple(experiments),
         without_picture=without,
     )

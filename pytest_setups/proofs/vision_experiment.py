@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_setups.api.errors import ServerError
 from pytest_setups.checks.output_checks import failures
-from pytest_setups.checks.texts import normalised
+from pytest_setups.checks.texts import normalised_answer
 from pytest_setups.proofs.coded_pictures import (
     ON_ONE_BACKGROUND,
     PictureView,
@@ -89,7 +89,7 @@ class Experiment:
         failure = next(iter(failures(output)), None)
         if failure is not None:
             return f"{failure.check}: {failure.reason}"
-        if normalised(without_reasoning(reply.text)) == self.without:
+        if normalised_answer(reply.text) == self.without:
             return f"it is the answer without a picture: {one_line(reply.text, 120)!r}"
         return None
 
@@ -156,7 +156,7 @@ class Examiner:
             second_order=order,
             first=replies,
             second=[later[number] for number in range(PICTURES)],
-            without=normalised(without.text) if without else "",
+            without=normalised_answer(without.text) if without else "",
             prompt=self._prompt,
         )
 

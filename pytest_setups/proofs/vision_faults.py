@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pytest_setups.proofs.two_views import (
-    LIMIT,
-    LIMIT_OF_TWO,
-    SAME,
-    SHIFTED_LIMIT,
-    combined_p_value,
-    is_proved,
-)
+from pytest_setups.proofs.two_views import LIMIT, SAME, SHIFTED_LIMIT, is_proved
 from pytest_setups.redaction import one_line
 
 if TYPE_CHECKING:
@@ -23,7 +16,7 @@ if TYPE_CHECKING:
 # Fewer may be chance, or what a weak model does with a picture that it takes for another.
 MIN_UNUSABLE: Final = 3
 MIN_CONFUSED: Final = 3
-# A p-value above this is no sign of sight at all.
+# A p-value above this is not evidence of sight.
 BLIND_FROM: Final = 0.05
 
 
@@ -43,20 +36,14 @@ def find_fault(experiment: Experiment, without: Reply | None) -> str | None:
     return next((fault for find in finders if (fault := find(experiment)) is not None), None)
 
 
-def unproved(experiments: Sequence[Experiment]) -> str:
+def unproved(experiments: Sequence[Experiment], p_value: float) -> str:
     """Why experiments without a known fault do not prove sight, on one line."""
     pictures = sum(len(experiment.codes) for experiment in experiments)
     recognised = sum(len(experiment.views.recognised) for experiment in experiments)
-    limit = LIMIT if len(experiments) == 1 else LIMIT_OF_TWO
     return (
-        f"sight is not proved: p = {p_value_of(experiments):.2g} where at most {limit:g} is needed, and "
+        f"sight is not proved: p = {p_value:.2g} where at most {LIMIT:g} is needed, and "
         f"{recognised} of {pictures} control pictures recognised in both views; {_example(experiments[-1])}"
     )
-
-
-def p_value_of(experiments: Sequence[Experiment]) -> float:
-    """The p-value of one experiment, or of two together."""
-    return combined_p_value([experiment.views.p_value for experiment in experiments])
 
 
 def _unusable(experiment: Experiment) -> str | None:

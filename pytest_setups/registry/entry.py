@@ -6,7 +6,6 @@ written by hand load, and unknown fields survive.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from enum import StrEnum
@@ -27,7 +26,7 @@ from pydantic_core import PydanticCustomError
 
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.field_redaction import TextKind
-from pytest_setups.registry.parsing import EntryError, canonical_json, faults, parse_json
+from pytest_setups.registry.parsing import EntryError, faults, json_sha256, parse_json
 
 SCHEMA_VERSION: Final = "1.1"
 VERSION_PATTERN: Final = r"1(\.[0-9]+)?"
@@ -375,7 +374,7 @@ class Entry(EntryPart):
         Model identity, backend, flags, sampling parameters, prompts and image preparation count;
         versions, hosts, ports, paths, dates, notes, timings and the names of prompt profiles do not.
         """
-        return hashlib.sha256(canonical_json(self.deciding()).encode()).hexdigest()
+        return json_sha256(self.deciding())
 
     def deciding(self) -> dict[str, Any]:
         """What decides behaviour: the fields that the fingerprint is made of, nested as in the entry."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import hashlib
 import json
 import re
 from typing import TYPE_CHECKING, Any, Final
@@ -60,6 +61,11 @@ def _not_json(data: bytes, reason: str) -> str:
 def canonical_json(value: object) -> str:
     """JSON with sorted keys and no spaces: the same text for the same value on every machine."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def json_sha256(value: object) -> str:
+    """Sha256 (hex) of the canonical JSON of a value."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def faults(error: ValidationError) -> list[str]:

@@ -54,18 +54,27 @@ class PictureChange:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerPair:
+    """The answers to one sample of a picture at one stage, before and after, and how similar they are."""
+
+    before: Measurement
+    after: Measurement
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
 class PicturePairs:
     """The pairs of answers to every picture, by image and stage: those of each sample, in their order.
 
     Only answers that the baseline has can have changed; a later answer that is missing is the least similar.
     """
 
-    pairs: Mapping[str, Mapping[Stage, Sequence[tuple[Measurement, Measurement]]]]
+    pairs: Mapping[str, Mapping[Stage, Sequence[AnswerPair]]]
 
     def similarities(self, stage: Stage) -> dict[str, float]:
         """The similarity of each picture's answers at one stage: the mean over its samples."""
         return {
-            image: fmean(answer_similarity(*pair) for pair in by_stage[stage])
+            image: fmean(pair.similarity for pair in by_stage[stage])
             for image, by_stage in self.pairs.items()
             if stage in by_stage
         }
@@ -106,13 +115,11 @@ class PicturePairs:
 def pair_pictures(before: Iterable[Measurement], after: Iterable[Measurement]) -> PicturePairs:
     """Pair the answers to the same pictures, of the same samples."""
     new = {(measured.image, measured.sample, measured.stage): measured for measured in after}
-    pairs: dict[str, dict[Stage, list[tuple[Measurement, Measurement]]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
+    pairs: dict[str, dict[Stage, list[AnswerPair]]] = defaultdict(lambda: defaultdict(list))
     for old in sorted(before, key=lambda measured: measured.sample):
         answer = new.get((old.image, old.sample, old.stage))
         if answer is not None and _has_answer(old):
-            pairs[old.image][old.stage].append((old, answer))
+            pairs[old.image][old.stage].append(AnswerPair(old, answer, answer_similarity(old, answer)))
     return PicturePairs(pairs)
 
 
@@ -121,10 +128,9 @@ def _has_answer(measurement: Measurement) -> bool:
     return bool(measurement.keywords if measurement.stage is Stage.KEYWORDS else measurement.text)
 
 
-def _answer_change(
-    stage: Stage, similarity: float, pairs: Sequence[tuple[Measurement, Measurement]]
-) -> AnswerChange:
-    before, after = min(pairs, key=lambda pair: answer_similarity(*pair))
+def _answer_change(stage: Stage, similarity: float, pairs: Sequence[AnswerPair]) -> AnswerChange:
+    least_similar = min(pairs, key=lambda pair: pair.similarity)
+    before, after = least_similar.before, least_similar.after
     if stage is Stage.KEYWORDS:
         old, new = _shown_keywords(before), _shown_keywords(after)
         earlier, later = (one_line(", ".join(words), MAX_SHOWN) for words in (old, new))

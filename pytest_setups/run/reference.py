@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from pytest_setups.checks.word_matching import MatchableText
 from pytest_setups.registry.entry import ReferenceRecord
 from pytest_setups.registry.measurement import ReferenceMatch
-from pytest_setups.registry.parsing import canonical_json
+from pytest_setups.registry.parsing import json_sha256
 from pytest_setups.tagging.picture_keywords import read_keywords
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ class Reference:
         """What the entry says of it; ``known_to_tagger`` is whether a program was given the files."""
         return ReferenceRecord(
             source="metadata",
-            sha256=hashlib.sha256(canonical_json(self.keywords).encode()).hexdigest(),
+            sha256=json_sha256(self.keywords),
             images=self.images,
             images_without=self.images_without,
             keywords=sum(map(len, self.keywords.values())),

@@ -8,11 +8,10 @@ from enum import StrEnum
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Final
 
-from pytest_setups.checks.texts import normalised
+from pytest_setups.checks.texts import normalised, normalised_answer
 from pytest_setups.proofs.vision_experiment import MAX_ANSWER
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
-from pytest_setups.tagging.reasoning import without_reasoning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -145,13 +144,13 @@ def _same_words(measurements: Sequence[Measurement], look_alike: Callable[[str, 
 def _answers_without_picture(measurements: Sequence[Measurement], vision: VisionEvidence) -> Iterator[str]:
     """Captions that the server also gave without a picture: refusals in any language, dropped pictures."""
     answer = str((vision.without_picture or {}).get("answer", ""))
-    words = normalised(without_reasoning(answer))
+    words = normalised_answer(answer)
     images = {
         measurement.image
         for measurement in measurements
         if measurement.stage == Stage.CAPTION
         # As evidence, the answer was cut.
-        and normalised(without_reasoning(one_line(measurement.text or "", MAX_ANSWER))) == words
+        and normalised_answer(one_line(measurement.text or "", MAX_ANSWER)) == words
     }
     if images and len(words.split()) >= MIN_NO_PICTURE_WORDS:
         shown = ", ".join(sorted(images)[:MAX_PAIRS_SHOWN])

@@ -144,11 +144,11 @@ def warm_up(client: Client, body: bytes, times: int, *, stream: bool) -> None:
 
 def _is_temporary(error: ServerError) -> bool:
     """Whether waiting may help: no connection yet, a model that loads, a gateway without its server."""
-    # llama.cpp answers 503 while it loads (llama.cpp#9056); gateways answer 502, 503 or 504 until
-    # their server listens, and 429 when it is busy.
     # An answer that did not end is an answer: the few words of the readiness request may look like it.
     if error.kind is FaultKind.UNFINISHED:
         return False
+    # llama.cpp answers 503 while it loads (llama.cpp#9056); gateways answer 502, 503 or 504 until
+    # their server listens, and 429 when it is busy.
     return error.kind is not FaultKind.STATUS or error.status in {429, 502, 503, 504}
 
 

@@ -1,7 +1,7 @@
 """Whether two pictures look alike: frames of one burst, copies in other sizes or formats.
 
 A difference hash (https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html) compares
-shapes; the colours of a thumbnail tell apart what has the same shapes. Pillow does both in a few lines, where
+shapes; the colours of a thumbnail distinguish pictures of the same shapes. Pillow does both in a few lines;
 imagehash would bring numpy, scipy and pywavelets.
 """
 
