@@ -32,6 +32,7 @@ ROOMS: Final = (
     "config",
     "run",
     "report",
+    "load",
     "plugin",
     "suite",
     "cli",

@@ -16,6 +16,7 @@ from pytest_setups.api.errors import FaultKind, ServerError, error_text, parse_j
 from pytest_setups.api.finish_reasons import is_natural, require_end
 from pytest_setups.api.proxies import ServerProxy
 from pytest_setups.api.reply import parse_reply
+from pytest_setups.api.request_log import RequestLog
 from pytest_setups.api.retry_after import retry_after_s
 from pytest_setups.api.streaming import StreamedReply
 from pytest_setups.api.transport import Transport
@@ -49,8 +50,8 @@ class Answer:
 class Client:
     """A client for one server, usable from ``connections`` threads at once.
 
-    ``redactor`` hides the API key and the passwords that this client sends, wherever the server's
-    words are shown: servers and proxies echo them in errors.
+    ``log`` holds when its chat requests ended. ``redactor`` hides the API key and the passwords that this
+    client sends, wherever the server's words are shown: servers and proxies echo them in errors.
 
     Raises:
         ServerError: the environment's proxy cannot be used.
@@ -59,6 +60,7 @@ class Client:
     def __init__(self, *, base_url: str, api_key: str | None, timeout_s: float, connections: int = 1) -> None:
         self.base_url = base_url
         self.timeout_s = timeout_s
+        self.log = RequestLog()
         url = httpx.URL(base_url)
         self._headers = _headers(url, api_key)
         proxy = ServerProxy.of(url)
@@ -94,6 +96,18 @@ class Client:
         url = f"{server_root(self.base_url)}{path}"
         return self._exchange_json(httpx.Request("POST", url, headers=self._headers, json=body), timeout_s)[0]
 
+    def get_text(self, path: str, *, timeout_s: float, max_bytes: int) -> str:
+        """The text that a route below the server's root answers; bytes that are not UTF-8 are replaced.
+
+        Raises:
+            ServerError: no answer in time, a status other than 200, or more than ``max_bytes``.
+        """
+        url = f"{server_root(self.base_url)}{path}"
+        with self._send(httpx.Request("GET", url, headers=self._headers), timeout_s) as response:
+            data = b"".join(_bounded(response, max_bytes))
+        self._check_status(response, data)
+        return data.decode(errors="replace")
+
     def chat(
         self, body: bytes, *, stream: bool, timeout_s: float | None = None, may_wait: bool = True
     ) -> Reply:
@@ -115,12 +129,14 @@ class Client:
             try:
                 reply = self._chat_once(request, left_s, stream=stream)
             except ServerError as error:
+                self.log.unanswered.append(time.time())
                 if error.retry_after_s is None or not may_wait:
                     raise
                 self._wait(error, deadline - time.perf_counter())
                 left_s = deadline - time.perf_counter()
                 waits += 1
             else:
+                self.log.answered.append(time.time())
                 return replace(reply, waits=waits)
 
     def abort(self) -> None:
@@ -258,12 +274,12 @@ def _shown(url: httpx.URL) -> str:
     return redact_url(str(url.copy_with(userinfo=b"")))
 
 
-def _bounded(response: httpx.Response) -> Iterator[bytes]:
+def _bounded(response: httpx.Response, max_bytes: int = MAX_ANSWER_BYTES) -> Iterator[bytes]:
     total = 0
     for chunk in response.iter_raw():
         total += len(chunk)
-        if total > MAX_ANSWER_BYTES:
+        if total > max_bytes:
             url = _shown(response.url)
-            message = f"{url} answered more than {MAX_ANSWER_BYTES >> 20} MiB; the rest was not read"
+            message = f"{url} answered more than {max_bytes >> 20} MiB; the rest was not read"
             raise ServerError(FaultKind.ANSWER, message)
         yield chunk

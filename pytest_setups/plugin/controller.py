@@ -11,6 +11,7 @@ import pytest
 
 from pytest_setups import demo
 from pytest_setups.config.settings import SettingsError
+from pytest_setups.load.run_meters import RunMeters
 from pytest_setups.plugin import user_hooks
 from pytest_setups.plugin.console import TerminalAnnouncer
 from pytest_setups.plugin.exit_status import exit_status
@@ -21,7 +22,8 @@ from pytest_setups.plugin.preflight import (
     check_report,
     refuse_two_kinds_of_concurrency,
 )
-from pytest_setups.plugin.worker import REPORT_ATTRIBUTE
+from pytest_setups.plugin.steps import begins_measuring
+from pytest_setups.plugin.worker import REPORT_ATTRIBUTE, REQUESTS_OUTPUT
 from pytest_setups.redaction import one_line, redact
 from pytest_setups.registry.git_repository import git_state
 from pytest_setups.registry.store import RegistryError
@@ -73,6 +75,7 @@ class Controller:
         refuse_two_kinds_of_concurrency(config, self._settings, workers)
         self._concurrency = workers or self._settings.concurrency
         self._collector = Collector()
+        self._meters = RunMeters(connection)
         self._gate = BaselineGate(self._settings, connection.redactor)
         self._entries = EntryBuilder(
             connection,
@@ -107,7 +110,14 @@ class Controller:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Pass what was learned on to a worker of xdist."""
+        if self._settings.tagger_command is not None:
+            self._meters.start()  # the command runs now, before its outputs are shared out
         node.workerinput[WORKER_INPUT] = self._connection.to_worker()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take the count of requests from a worker of xdist, which a crashed one has not left."""
+        self._meters.add_worker(getattr(node, "workeroutput", {}).get(REQUESTS_OUTPUT))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: object) -> object:
@@ -122,6 +132,11 @@ class Controller:
         """The header line."""
         return terminal.header(RunHeader.of(self._connection, self._concurrency))
 
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Start the meters with the first test that measures."""
+        if begins_measuring(nodeid):
+            self._meters.start()
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect what a test's report carries."""
         line = getattr(report, REPORT_ATTRIBUTE, None)
@@ -134,6 +149,7 @@ class Controller:
         # After a usage error nothing was measured, and pytest has said why.
         if not _runs_tests(self._config) or exitstatus == pytest.ExitCode.USAGE_ERROR:
             return
+        self._meters.stop()
         result = self._build_result(exitstatus)
         self._notices = [self._public(notice) for notice in run_notices(result, self._settings)]
         if will_record(self._settings, result.verdict):
@@ -176,7 +192,9 @@ class Controller:
             modify=lambda entry: user_hooks.modified(self._config, entry),
         )
         outcome = PytestOutcome(interrupted=exitstatus in cut_short, failed=exitstatus != pytest.ExitCode.OK)
-        return builder.build(self._collector.collected(), outcome, self._git_state)
+        return builder.build(
+            self._collector.collected(), outcome, self._git_state, records=self._meters.records()
+        )
 
     def _git_state(self) -> GitState:
         return git_state(self._config.rootpath, apart_from=self._settings.registry)

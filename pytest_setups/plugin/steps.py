@@ -45,6 +45,8 @@ STAGE_TESTS: Final[Mapping[str, Sequence[Stage]]] = {
 }
 """The stages whose outcomes a test of the suite looks at, by its name."""
 
+_MEASURING: Final = tuple(f"{SUITE_NODE}::{test}" for test in ("test_tagger", *STAGE_TESTS))
+
 
 @dataclass(frozen=True, slots=True)
 class SuiteSteps:
@@ -140,6 +142,11 @@ def tag(connection: Connection, items: Sequence[pytest.Item], sample: Sample, ch
     ]
     _fail_for("\n".join(failed) or None)
     return Tagging.of(sample, outcomes)
+
+
+def begins_measuring(nodeid: str) -> bool:
+    """Whether a test asks the server for outputs that are measured, or runs the tagger that does."""
+    return nodeid.partition("[")[0] in _MEASURING
 
 
 def _fail_for(reason: str | None) -> None:

@@ -21,6 +21,9 @@ SUITE: Final = Path(__file__).parents[1] / "suite" / "test_setup.py"
 REPORT_ATTRIBUTE: Final = "setups_evidence"
 """pytest-xdist carries the attributes of a report to the controller as long as they are plain text."""
 
+REQUESTS_OUTPUT: Final = "setups_requests"
+"""The key of a worker's output under which it sends the log of its requests."""
+
 
 class Suite(pytest.Module):
     """The suite's module, whose tests are collected whatever the user's ``python_functions`` is."""
@@ -61,6 +64,12 @@ class Worker:
             _ = self._connection.program
         except (SettingsError, TaggerObjectError) as error:
             self._connection.fail(str(error))
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Send the log of requests from a worker of xdist to the controller."""
+        output = getattr(session.config, "workeroutput", None)
+        if output is not None:
+            output[REQUESTS_OUTPUT] = self._connection.request_log.to_json()
 
     def pytest_pycollect_makemodule(
         self, module_path: Path, parent: pytest.Collector

@@ -14,9 +14,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import (
     AfterValidator,
     AwareDatetime,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     JsonValue,
     ValidationError,
@@ -25,14 +23,31 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from pytest_setups.redaction import one_line
+from pytest_setups.registry.entry_fields import (
+    Amount,
+    CommandText,
+    Count,
+    EntryPart,
+    ExactText,
+    FreeText,
+    JsonObject,
+    Name,
+    OptionalJsonObject,
+    PathText,
+    Sha256,
+    UrlText,
+)
 from pytest_setups.registry.field_redaction import TextKind
+from pytest_setups.registry.load_records import (
+    CapacityRecord,
+    EnergyRecord,
+    ServerCountersRecord,
+    SoakRecord,
+)
 from pytest_setups.registry.parsing import EntryError, faults, json_sha256, parse_json
 
 SCHEMA_VERSION: Final = "1.1"
 VERSION_PATTERN: Final = r"1(\.[0-9]+)?"
-MAX_NAME: Final = 1000
-MAX_FIGURE: Final = 1_000_000_000_000_000
-"""Beyond the figures of any measurement; tables and plots can still compute with it."""
 SLUG_PATTERN: Final = r"[a-z0-9][a-z0-9._-]{0,199}"
 RESULTS_PATTERN: Final = rf"results/{SLUG_PATTERN}\.jsonl"
 
@@ -84,26 +99,6 @@ UtcDate = Annotated[AwareDatetime, BeforeValidator(_text_date, json_schema_input
 ResultsPath = Annotated[
     str, AfterValidator(_inside_results), Field(json_schema_extra={"pattern": f"^{RESULTS_PATTERN}$"})
 ]
-
-
-Name = Annotated[str, Field(max_length=MAX_NAME)]
-Amount = Annotated[float, Field(ge=0, le=MAX_FIGURE)]
-Count = Annotated[int, Field(ge=0, le=MAX_FIGURE)]
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-
-FreeText = Annotated[str | None, TextKind.FREE_TEXT]
-ExactText = Annotated[str | None, TextKind.EXACT_TEXT]
-CommandText = Annotated[str | None, TextKind.COMMAND]
-UrlText = Annotated[str | None, TextKind.URL]
-PathText = Annotated[str | None, TextKind.PATH]
-JsonObject = Annotated[dict[str, JsonValue], TextKind.JSON]
-OptionalJsonObject = Annotated[dict[str, JsonValue] | None, TextKind.JSON]
-
-
-class EntryPart(BaseModel):
-    """Any part of an entry: frozen, and keeping the fields it does not know."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
 
 class ModelRecord(EntryPart):
@@ -310,7 +305,8 @@ class ImagePerformance(EntryPart):
 class Performance(EntryPart):
     """``avg_latency_s`` is the mean seconds one image takes, all three stages together.
 
-    ``repeat`` is the number of samples taken of every stage of every image.
+    ``repeat`` is the number of samples taken of every stage of every image. What was measured beside the
+    answers of the run follows, each where it was.
     """
 
     avg_latency_s: Amount | None = None
@@ -319,6 +315,10 @@ class Performance(EntryPart):
     repeat: Count | None = None
     stages: dict[Stage, StagePerformance] | None = None
     image: ImagePerformance | None = None
+    capacity: CapacityRecord | None = None
+    server_counters: ServerCountersRecord | None = None
+    energy: EnergyRecord | None = None
+    soak: SoakRecord | None = None
 
 
 class Entry(EntryPart):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from pytest_setups.registry.entry import MAX_FIGURE, MAX_NAME
+from pytest_setups.registry.entry_fields import MAX_FIGURE, MAX_NAME
 from pytest_setups.registry.parsing import EntryError
 
 ROW_FIELDS_1_0: Final = ("slug", "model_repo", "served_model_name", "backend", "status", "date_utc")

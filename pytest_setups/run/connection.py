@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_setups.api.client import Client
 from pytest_setups.api.errors import ServerError
+from pytest_setups.api.request_log import RequestLog
 from pytest_setups.redaction import Redactor, redact_url, url_secrets
 from pytest_setups.registry.entry import Stage
 from pytest_setups.run import launcher, taggers
@@ -219,6 +220,12 @@ class Connection:
         )
         self._open.callback(client.close)
         return client
+
+    @property
+    def request_log(self) -> RequestLog:
+        """When the chat requests of this process ended; empty before its first."""
+        client: Client | None = self.__dict__.get("client")
+        return client.log if client else RequestLog()
 
     @property
     def request(self) -> Request:

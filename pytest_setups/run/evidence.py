@@ -9,7 +9,8 @@ from pydantic import Field, JsonValue, TypeAdapter
 
 from pytest_setups.proofs.vision_experiment import MAX_ANSWER
 from pytest_setups.redaction import one_line
-from pytest_setups.registry.entry import OptionalJsonObject, Stage
+from pytest_setups.registry.entry import Stage
+from pytest_setups.registry.entry_fields import OptionalJsonObject
 from pytest_setups.registry.field_redaction import TextKind
 from pytest_setups.registry.measurement import ExpectationResult, FailedCheck, Line, Measurement
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Self
 
 from pytest_setups.registry.entry import Stage
+from pytest_setups.registry.field_redaction import redact_fields
 from pytest_setups.registry.git_repository import GitState
 from pytest_setups.registry.performance import run_performance
 from pytest_setups.registry.store import RegistryError
@@ -16,6 +17,8 @@ from pytest_setups.run.verdict import Expected, Standing, Verdict, judge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from pydantic import BaseModel
 
     from pytest_setups.config.settings import Settings
     from pytest_setups.redaction import Redactor
@@ -140,15 +143,28 @@ class ResultBuilder:
     modify: ModifyEntry
 
     def build(
-        self, collected: Collected, outcome: PytestOutcome, read_git: Callable[[], GitState]
+        self,
+        collected: Collected,
+        outcome: PytestOutcome,
+        read_git: Callable[[], GitState],
+        records: Mapping[str, BaseModel],
     ) -> RunResult:
-        """The result; ``read_git`` is called only when an entry is going to be recorded."""
+        """The result.
+
+        Args:
+            collected: what the tests handed over.
+            outcome: how pytest's session ended.
+            read_git: called only when an entry is going to be recorded.
+            records: what was measured beside the answers, by the field of ``performance``.
+        """
         settings = self.connection.settings
         performance = run_performance(
             collected.measurements,
             concurrency=self.entries.concurrency,
             repeat=settings.repeat,
         )
+        public = {field: redact_fields(record, self.connection.redactor) for field, record in records.items()}
+        performance = performance.model_copy(update=public)
         result = RunResult(self.header, collected, performance, self._verdict(collected, outcome))
         result = self._with_levels(result)
         if not _needs_entry(settings, result.verdict):

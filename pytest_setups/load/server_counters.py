@@ -1,0 +1,265 @@
+"""What the server counts while a run is measured: the differences between two readings of its counters."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_setups.load.counter_names import UNFINISHED, names_of
+from pytest_setups.load.counter_reading import PROCESS_START, ReadingError, read, total
+from pytest_setups.redaction import one_line
+from pytest_setups.registry.load_records import ServerCountersRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pytest_setups.api.client import Client
+    from pytest_setups.api.request_log import RequestLog
+    from pytest_setups.load.counter_names import CounterNames, Names
+    from pytest_setups.load.counter_reading import MetricSample, Reading
+
+# vLLM takes 14 ms for an answer: at these intervals, below 0.3 % of the server's time in a long run.
+FIRST_INTERVAL_S: Final = 0.5
+LONGEST_INTERVAL_S: Final = 5.0
+GRACE_S: Final = 0.25
+"""A request that ended so shortly before the first reading may be counted after it."""
+MAX_LABELS: Final = 200
+MAX_LABEL: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRequests:
+    """The requests of this run, in all its processes; ``unknown`` says why there may be more."""
+
+    log: RequestLog
+    unknown: str | None = None
+
+
+class GaugeSampler:
+    """Reads a gauge in a thread of its own from time to time, and keeps the highest value."""
+
+    def __init__(self, client: Client, names: CounterNames) -> None:
+        self._client = client
+        self._names = names
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._sample, name="setup-metrics", daemon=True)
+        self.highest: float | None = None
+        self.readings = 0
+
+    def start(self) -> None:
+        """Begin, unless the backend has no such gauge."""
+        if self._names.kv_cache:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End; waits for a reading that is under way."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _sample(self) -> None:
+        interval_s = FIRST_INTERVAL_S
+        while not self._stopped.wait(interval_s):
+            interval_s = min(2 * interval_s, LONGEST_INTERVAL_S)
+            try:
+                samples = read(self._client, self._names).values(self._names.kv_cache)
+            except ReadingError:
+                return  # a server that is busy or gone is not asked again and again
+            if not samples:
+                return
+            self.readings += 1
+            self.highest = max(self.highest or 0.0, *(sample.value for sample in samples))
+
+
+class ServerCounters:
+    """The meter: reads the counters before the first measured request and after the last.
+
+    Args:
+        client: of this meter only, so that no measured request waits for a connection.
+        backend: the kind of server.
+        own: the requests of this run, asked for at the end.
+    """
+
+    def __init__(self, client: Callable[[], Client], backend: str, own: Callable[[], OwnRequests]) -> None:
+        self._make_client = client
+        self._backend = backend
+        self._own = own
+        self._names = names_of(backend)
+        self._client: Client | None = None
+        self._sampler: GaugeSampler | None = None
+        self._first: Reading | None = None
+        self._last: Reading | None = None
+        self._fault: str | None = None
+
+    def start(self) -> None:
+        """Read the counters for the first time."""
+        if self._names is None:
+            self._fault = f"{self._backend} publishes no counters that are known here"
+            return
+        self._client = self._make_client()
+        self._first = self._read(self._client, self._names)
+        if self._first is not None:
+            self._sampler = GaugeSampler(self._client, self._names)
+            self._sampler.start()
+
+    def stop(self) -> None:
+        """Read them again."""
+        if self._sampler is not None:
+            self._sampler.stop()
+        if self._client is not None:
+            if self._names is not None and self._first is not None:
+                self._last = self._read(self._client, self._names)
+            self._client.close()
+
+    def record(self) -> ServerCountersRecord:
+        """The differences."""
+        names, first, last = self._names, self._first, self._last
+        if names is None or first is None or last is None:
+            return ServerCountersRecord(reason=self._fault)
+        differences = _Differences(names, first, last)
+        if restart := differences.restart():
+            return ServerCountersRecord(reason=restart)
+        figures, missing = differences.figures()
+        self._add_requests(differences, figures, missing)
+        self._add_gauges(last, figures, missing)
+        return ServerCountersRecord(
+            span_s=round(last.before - first.after, 3),
+            missing=dict(sorted(missing.items())) or None,
+            **figures,
+        )
+
+    def _read(self, client: Client, names: CounterNames) -> Reading | None:
+        try:
+            return read(client, names)
+        except ReadingError as error:
+            self._fault = one_line(str(error), 500)
+            return None
+
+    def _add_requests(
+        self, differences: _Differences, figures: dict[str, Any], missing: dict[str, str]
+    ) -> None:
+        own, begin = self._own(), differences.first
+        if own.unknown:
+            missing["own_requests"] = missing["requests_of_others"] = own.unknown
+            return
+        # What ends while the counters are read, or fails, may or may not be among those that were counted.
+        least = sum(end > begin.after for end in own.log.answered)
+        most = sum(end > begin.before - GRACE_S for end in (*own.log.answered, *own.log.unanswered))
+        if figures["finished"] is None:
+            figures["own_requests"] = least
+            missing["requests_of_others"] = missing["finished"]
+            return
+        counts = figures["finished"].items()
+        finished = sum(count for reason, count in counts if reason not in UNFINISHED)
+        figures["own_requests"] = max(least, min(finished, most))
+        figures["requests_of_others"] = max(0, finished - most)
+
+    def _add_gauges(self, last: Reading, figures: dict[str, Any], missing: dict[str, str]) -> None:
+        names, sampler = self._names, self._sampler
+        if names is None or sampler is None:
+            return
+        figures["readings"] = sampler.readings or None
+        if sampler.highest is None:
+            missing["kv_cache_max"] = _absent(names, names.kv_cache) or (
+                f"not read: the run was too short, or {self._backend} does not show it"
+            )
+        else:
+            figures["kv_cache_max"] = round(min(sampler.highest, 1.0), 4)
+        settings = last.values((names.configuration,))
+        if settings:
+            figures["configuration"] = _configuration(settings[0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Differences:
+    """What changed between two readings."""
+
+    names: CounterNames
+    first: Reading
+    last: Reading
+
+    def restart(self) -> str | None:
+        """How it shows that the server was started again between the readings, None where it does not."""
+        used = {name for sums in self.names.sums.values() for name in sums} | set(
+            self.names.finished.values()
+        )
+        backwards = sorted(names[0] for names in used if (self.of(names) or 0) < 0)
+        if backwards:
+            return f"the server was restarted during the run: {', '.join(backwards)} went backwards"
+        started = [total(reading.values((PROCESS_START,))) for reading in (self.first, self.last)]
+        if started[0] != started[1]:
+            return f"the server was restarted during the run: {PROCESS_START} changed"
+        return None
+
+    def figures(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """The figures by field, and why each that is None could not be measured."""
+        figures: dict[str, Any] = {"finished": self._finished()}
+        for field in _COUNTED:
+            parts = [self.of(names) for names in self.names.sums.get(field, ())]
+            known = [part for part in parts if part is not None]
+            whole = sum(known) if parts and len(known) == len(parts) else None
+            figures[field] = _rounded(field, whole)
+        missing = {
+            field: _absent(self.names, self.names.sums.get(field, ())) or "not among the server's metrics"
+            for field in _COUNTED
+            if figures[field] is None
+        }
+        if figures["finished"] is None:
+            absent = _absent(self.names, tuple(self.names.finished))
+            missing["finished"] = absent or "not among the server's metrics"
+        return figures, missing
+
+    def of(self, names: Names) -> float | None:
+        """The difference of one counter, None where it is in neither reading."""
+        first, last = self.first.values(names), self.last.values(names)
+        # Counters with labels appear when they count for the first time.
+        return total(last) - total(first) if first or last else None
+
+    def _finished(self) -> dict[str, int] | None:
+        if self.names.finished_label:
+            (names,) = self.names.finished.values()
+            first, last = (self._by_label(reading.values(names)) for reading in (self.first, self.last))
+            counts = {reason: round(count - first.get(reason, 0)) for reason, count in last.items()}
+            return counts or None
+        differences = {reason: self.of(names) for reason, names in self.names.finished.items()}
+        return {reason: round(count) for reason, count in differences.items() if count is not None} or None
+
+    def _by_label(self, samples: Sequence[MetricSample]) -> Mapping[str, float]:
+        counts: dict[str, float] = {}
+        for sample in samples:
+            reason = one_line(sample.labels.get(self.names.finished_label, "unknown"), 60)
+            counts[reason] = counts.get(reason, 0.0) + sample.value
+        return counts
+
+
+_COUNTED: Final = (
+    "prompt_tokens",
+    "output_tokens",
+    "prefix_cache_queries",
+    "prefix_cache_hits",
+    "multimodal_cache_queries",
+    "multimodal_cache_hits",
+    "preemptions",
+    "queue_s",
+    "prefill_s",
+    "decode_s",
+)
+
+
+def _rounded(field: str, value: float | None) -> float | None:
+    if value is None:
+        return None
+    return round(value, 6) if field.endswith("_s") else round(value)
+
+
+def _absent(names: CounterNames, known: tuple[object, ...]) -> str | None:
+    return None if known else f"{names.backend} does not count it"
+
+
+def _configuration(sample: MetricSample) -> dict[str, str]:
+    """The labels of a gauge that holds settings; those that are not set are left out."""
+    settled = {name: value for name, value in sorted(sample.labels.items()) if value not in {"", "None"}}
+    return {
+        one_line(name, 60): one_line(value, MAX_LABEL) for name, value in list(settled.items())[:MAX_LABELS]
+    }

@@ -1,0 +1,67 @@
+"""What a run measures beside its answers, as an entry keeps it.
+
+A figure that could not be measured is None, and the reason stands beside it: never a zero.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from pytest_setups.registry.entry_fields import Amount, Count, EntryPart, FreeText, Name
+from pytest_setups.registry.field_redaction import TextKind
+
+
+class CapacityRecord(EntryPart):
+    """How many images a second the server tags at each level of concurrency."""
+
+    reason: FreeText = None
+
+
+class ServerCountersRecord(EntryPart):
+    """What the server counted while the run was measured: differences of its own counters.
+
+    ``reason`` says why there are no figures at all, ``missing`` why one of them is None. ``span_s`` is the
+    seconds between the two readings. ``finished`` is the number of requests that ended, by the server's
+    reasons; ``own_requests`` those of this run, and ``requests_of_others`` what is left. Tokens of the prefix
+    cache are tokens of prompts; the multimodal cache counts pictures. ``queue_s``, ``prefill_s`` and
+    ``decode_s`` are the seconds of all requests together. ``kv_cache_max`` is the highest share in use in
+    ``readings`` during the span. ``pictures`` is the number of different pictures that were sent, and
+    ``pictures_cached`` how many of them the server knew before this run asked about them. ``configuration``
+    is what the server says of its caches.
+    """
+
+    reason: FreeText = None
+    missing: Annotated[dict[str, str] | None, TextKind.JSON] = None
+    span_s: Amount | None = None
+    finished: dict[Name, Count] | None = None
+    own_requests: Count | None = None
+    requests_of_others: Count | None = None
+    prompt_tokens: Count | None = None
+    output_tokens: Count | None = None
+    prefix_cache_queries: Count | None = None
+    prefix_cache_hits: Count | None = None
+    multimodal_cache_queries: Count | None = None
+    multimodal_cache_hits: Count | None = None
+    pictures: Count | None = None
+    pictures_cached: Count | None = None
+    preemptions: Count | None = None
+    queue_s: Amount | None = None
+    prefill_s: Amount | None = None
+    decode_s: Amount | None = None
+    kv_cache_max: Annotated[float, Field(ge=0, le=1)] | None = None
+    readings: Count | None = None
+    configuration: Annotated[dict[str, str] | None, TextKind.JSON] = None
+
+
+class EnergyRecord(EntryPart):
+    """What the server's machine used while the run was measured."""
+
+    reason: FreeText = None
+
+
+class SoakRecord(EntryPart):
+    """How the server's memory and latency changed over a long time."""
+
+    reason: FreeText = None
