@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpcore
 import httpx
 
+from pytest_setups.api.circuit_breaker import CircuitBreaker, probe_body
 from pytest_setups.api.errors import FaultKind, ServerError, error_text, parse_json
 from pytest_setups.api.finish_reasons import is_natural, require_end
 from pytest_setups.api.proxies import ServerProxy
@@ -69,6 +70,7 @@ class Client:
         self._proxy = proxy
         self._via = f", through {proxy}," if proxy else ""
         self._aborted = threading.Event()
+        self._breaker = CircuitBreaker()
         # For answers in one piece and for streams: whether the server gave any of them a natural reason.
         self._gives_reasons = {False: False, True: False}
         try:
@@ -114,30 +116,36 @@ class Client:
         """Ask for one chat completion; ``body`` is the JSON request, already encoded.
 
         A busy server that says when to ask again (429 or 503 with ``Retry-After``) is asked again then,
-        within the deadline of the request, unless ``may_wait`` is false. Nothing else is repeated.
+        within the deadline of the request. Nothing else is repeated. Where ``may_wait`` is false, the request
+        only finds out whether the server is ready: it is not repeated, and ``trip`` does not depend on it.
 
         Raises:
             ServerError: no answer in time, a status other than 200, an error in place of an answer, or an
-                answer that did not end.
+                answer that did not end; or the server had stopped answering before (``trip``).
         """
-        headers = {**self._headers, "content-type": "application/json"}
-        request = httpx.Request("POST", self._chat_url, headers=headers, content=body)
-        left_s = timeout_s or self.timeout_s
-        deadline = time.perf_counter() + left_s
-        waits = 0
-        while True:
-            try:
-                reply = self._chat_once(request, left_s, stream=stream)
-            except ServerError as error:
-                self.log.unanswered.append(time.time())
-                if error.retry_after_s is None or not may_wait:
-                    raise
-                self._wait(error, deadline - time.perf_counter())
-                left_s = deadline - time.perf_counter()
-                waits += 1
-            else:
-                self.log.answered.append(time.time())
-                return replace(reply, waits=waits)
+        request = self._chat_request(body)
+        seconds = timeout_s or self.timeout_s
+        if may_wait and (fault := self._breaker.fault) is not None:
+            raise fault
+        try:
+            reply = self._chat_when_free(request, seconds, stream=stream, may_wait=may_wait)
+        except ServerError as error:
+            if may_wait:
+                self._count(error, body, seconds)
+            raise
+        self._breaker.answered()
+        return reply
+
+    def trip(self, reason: str) -> None:
+        """Make requests under way and every later one fail at once, with this reason.
+
+        This happens without a call as soon as three requests in a row got no answer (a missed deadline, a
+        refused or broken connection) and a small chat request after them, with the same deadline, got none
+        either. Any answer, also an error, begins the count anew. Another process that finds the server gone
+        passes its reason on with this method.
+        """
+        self._breaker.open(reason)
+        self.abort()
 
     def abort(self) -> None:
         """Make requests of other threads fail at once."""
@@ -159,6 +167,10 @@ class Client:
         source = f"the answer of {_shown(request.url)}"
         return Answer(parse_json(data, source, self.redactor), response.headers), latency_s
 
+    def _chat_request(self, body: bytes) -> httpx.Request:
+        headers = {**self._headers, "content-type": "application/json"}
+        return httpx.Request("POST", self._chat_url, headers=headers, content=body)
+
     def _chat_once(self, request: httpx.Request, timeout_s: float, *, stream: bool) -> Reply:
         if stream:
             reply = self._stream_chat(request, timeout_s)
@@ -174,6 +186,39 @@ class Client:
             self._gives_reasons[stream] = True
         return reply
 
+    def _chat_when_free(
+        self, request: httpx.Request, seconds: float, *, stream: bool, may_wait: bool
+    ) -> Reply:
+        """The reply, waiting as often and as long as the server asks."""
+        deadline, left_s, waits = time.perf_counter() + seconds, seconds, 0
+        while True:
+            try:
+                reply = self._chat_once(request, left_s, stream=stream)
+            except ServerError as error:
+                self.log.unanswered.append(time.time())
+                error.waits = waits
+                if error.retry_after_s is None or not may_wait:
+                    raise
+                self._breaker.answered()
+                self._wait(error, deadline - time.perf_counter())
+                left_s = deadline - time.perf_counter()
+                waits += 1
+            else:
+                self.log.answered.append(time.time())
+                return replace(reply, waits=waits)
+
+    def _count(self, error: ServerError, body: bytes, timeout_s: float) -> None:
+        """Count a request that failed, and give the server up where a probe says so."""
+        if self._aborted.is_set():
+            return
+
+        def probe() -> None:
+            request = self._chat_request(probe_body(body))
+            self._chat_when_free(request, timeout_s, stream=False, may_wait=False)
+
+        if self._breaker.failed(error, probe):
+            self.abort()
+
     def _wait(self, error: ServerError, left_s: float) -> None:
         """Wait as long as the server asked.
 
@@ -186,9 +231,11 @@ class Client:
                 f"{error}; it asks to try again in {asked_s:g} s, and {max(left_s, 0):.3g} s of the "
                 "request's time are left (--setup-timeout)"
             )
-            raise ServerError(error.kind, message, error.status) from None
+            late = ServerError(error.kind, message, error.status)
+            late.waits = error.waits
+            raise late from None
         if self._aborted.wait(asked_s):
-            raise ServerError(FaultKind.UNREACHABLE, "aborted") from None
+            raise self._breaker.fault or ServerError(FaultKind.UNREACHABLE, "aborted") from None
 
     def _stream_chat(self, request: httpx.Request, timeout_s: float) -> Reply:
         start = time.perf_counter()
@@ -224,6 +271,8 @@ class Client:
             raise self._connection_fault(error, request, timeout_s) from None
 
     def _connection_fault(self, error: Exception, request: httpx.Request, timeout_s: float) -> ServerError:
+        if (fault := self._breaker.fault) is not None:
+            return fault  # cut, not failed by itself
         url = _shown(request.url)
         if isinstance(error, httpcore.TimeoutException):
             message = f"no complete answer from {url}{self._via} within {round(timeout_s, 3):g} s"

@@ -28,12 +28,15 @@ class FaultKind(StrEnum):
     STATUS = "status"
     ANSWER = "answer"
     UNFINISHED = "unfinished"
+    STOPPED = "stopped"
+    """Nothing was asked: the server had stopped answering before."""
 
 
 class ServerError(Exception):
     """A server fault; the message, without secrets, holds what the server did or answered.
 
-    ``retry_after_s`` is how long the server asked to wait before the request is sent again.
+    ``retry_after_s`` is how long the server asked to wait before the request is sent again, and ``waits`` how
+    often it had asked that and was asked again.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class ServerError(Exception):
         self.kind = kind
         self.status = status
         self.retry_after_s = retry_after_s
+        self.waits = 0
 
 
 def parse_json(data: bytes, source: str, redactor: Redactor) -> Any:

@@ -162,6 +162,17 @@ class Scripted:
         """Keep a request waiting until the test is over."""
         self.closing.wait()
 
+    def stop_answering(self, *, from_request: int) -> None:
+        """Hang at this chat request and every later one, counted from 0."""
+        answered = self.chat
+
+        def chat(ask: Ask) -> Answer:
+            if ask.number >= from_request:
+                self.hang()
+            return answered(ask)
+
+        self.chat = chat
+
     def answer(self, body: bytes, headers: dict[str, str]) -> Answer:
         with self.lock:
             ask = Ask(json.loads(body), headers, len(self.asks))
