@@ -55,9 +55,41 @@ class ServerCountersRecord(EntryPart):
     configuration: Annotated[dict[str, str] | None, TextKind.JSON] = None
 
 
-class EnergyRecord(EntryPart):
-    """What the server's machine used while the run was measured."""
+class EnergySourceRecord(EntryPart):
+    """What the GPUs or the processors drew: ``reason`` is why that is not known.
 
+    ``devices`` are those that were measured, or could not be.
+    """
+
+    joules: Amount | None = None
+    mean_watts: Amount | None = None
+    devices: list[str] | None = None
+    reason: FreeText = None
+
+
+class EnergyRecord(EntryPart):
+    """What the server's machine drew in the measured span, idle power included.
+
+    ``joules`` and ``mean_watts`` are of the measured sources together; they are None where a GPU could not be
+    measured. ``joules_per_image`` is the energy of the span divided by ``images``, the pictures that were
+    measured in it. ``peak_gpu_memory_mib`` is of all processes, ``peak_server_gpu_memory_mib`` of the
+    server's. ``price_kwh`` and ``cost_per_1000_images`` are in the user's currency. ``remarks`` say what else
+    is included.
+    """
+
+    span_s: Amount | None = None
+    images: Count | None = None
+    joules: Amount | None = None
+    mean_watts: Amount | None = None
+    joules_per_image: Amount | None = None
+    gpu: EnergySourceRecord | None = None
+    cpu: EnergySourceRecord | None = None
+    peak_gpu_memory_mib: Amount | None = None
+    peak_server_gpu_memory_mib: Amount | None = None
+    memory_reason: FreeText = None
+    price_kwh: Amount | None = None
+    cost_per_1000_images: Amount | None = None
+    remarks: list[str] | None = None
     reason: FreeText = None
 
 

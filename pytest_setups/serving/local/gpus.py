@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 MIB: Final = 1024 * 1024
+_NVIDIA_DRIVER: Final = "proc/driver/nvidia"
 _AMD: Final = "0x1002"  # AMD's number among PCI vendors
 
 
@@ -23,6 +24,20 @@ def gpu_environment(root: Path = Path("/")) -> dict[str, JsonValue]:
     the root of the file system.
     """
     return _nvidia_library() or _nvidia_files(root) or _amd_files(root) or {"gpus": []}
+
+
+def amd_cards(root: Path) -> list[Path]:
+    """The folder of each AMD GPU; ``root`` is the root of the file system."""
+    # Files of the kernel's driver (amdgpu); rocm-smi need not be installed on a machine that serves.
+    cards = sorted((root / "sys/class/drm").glob("card[0-9]*/device"))
+    return [card for card in cards if read_text(card / "vendor").strip() == _AMD]
+
+
+def nvidia_names(root: Path) -> list[str]:
+    """The names of NVIDIA's GPUs, as the files of a driver that is loaded have them."""
+    # Present wherever the driver is loaded, in containers too.
+    texts = [read_text(path) for path in sorted((root / _NVIDIA_DRIVER).glob("gpus/*/information"))]
+    return [match[1].strip() for text in texts if (match := re.search(r"(?m)^Model:\s*(.+)$", text))]
 
 
 def _nvidia_library() -> dict[str, JsonValue]:
@@ -39,7 +54,7 @@ def _nvidia_library() -> dict[str, JsonValue]:
         cuda = pynvml.nvmlSystemGetCudaDriverVersion()
         return {
             "gpus": [_nvidia_gpu(pynvml, handle) for handle in handles],
-            "driver": _word(pynvml.nvmlSystemGetDriverVersion()),
+            "driver": library_text(pynvml.nvmlSystemGetDriverVersion()),
             "cuda": f"{cuda // 1000}.{cuda % 1000 // 10}",  # 12080 is 12.8
         }
     except pynvml.NVMLError:
@@ -50,25 +65,21 @@ def _nvidia_library() -> dict[str, JsonValue]:
 
 def _nvidia_gpu(pynvml: Any, handle: object) -> dict[str, JsonValue]:
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle).total
-    return {"name": _word(pynvml.nvmlDeviceGetName(handle)), "memory_mib": memory // MIB}
+    return {"name": library_text(pynvml.nvmlDeviceGetName(handle)), "memory_mib": memory // MIB}
 
 
 def _nvidia_files(root: Path) -> dict[str, JsonValue]:
-    # Present wherever the driver is loaded, in containers too.
-    driver = root / "proc/driver/nvidia"
-    texts = [read_text(path) for path in sorted(driver.glob("gpus/*/information"))]
-    names = [match[1].strip() for text in texts if (match := re.search(r"(?m)^Model:\s*(.+)$", text))]
+    names = nvidia_names(root)
     if not names:
         return {}
-    version = re.search(r"(?:Kernel Module|for \S+)\s+(\d+\.[\d.]+)", read_text(driver / "version"))
+    text = read_text(root / _NVIDIA_DRIVER / "version")
+    version = re.search(r"(?:Kernel Module|for \S+)\s+(\d+\.[\d.]+)", text)
     gpus: list[JsonValue] = [{"name": name, "memory_mib": None} for name in names]
     return {"gpus": gpus, "driver": version[1] if version else None}
 
 
 def _amd_files(root: Path) -> dict[str, JsonValue]:
-    # Files of the kernel's driver (amdgpu); rocm-smi need not be installed on a machine that serves.
-    cards = sorted((root / "sys/class/drm").glob("card[0-9]*/device"))
-    gpus: list[JsonValue] = [_amd_gpu(card) for card in cards if read_text(card / "vendor").strip() == _AMD]
+    gpus: list[JsonValue] = [_amd_gpu(card) for card in amd_cards(root)]
     if not gpus:
         return {}
     return {
@@ -84,6 +95,6 @@ def _amd_gpu(card: Path) -> dict[str, JsonValue]:
     return {"name": name, "memory_mib": int(memory) // MIB if memory.isdecimal() else None}
 
 
-def _word(value: object) -> str:
-    """A name from the library, whose older versions give bytes."""
+def library_text(value: object) -> str:
+    """A text from NVIDIA's library, whose older versions give bytes."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

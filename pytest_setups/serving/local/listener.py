@@ -60,10 +60,12 @@ class ListenerNotFoundError(Exception):
 class Listener:
     """The server's process: its command as it was typed, start time (UTC), directory and variables.
 
-    ``python`` is the interpreter that runs it, None for a program that is not Python.
+    ``python`` is the interpreter that runs it, None for a program that is not Python. ``pid`` is of the
+    process that was started, which may have started the one that listens.
     """
 
     command: str
+    pid: int | None = None
     started_at: datetime | None = None
     directory: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -181,6 +183,7 @@ def _describe(process: psutil.Process) -> Listener:
     typed = _typed_process(process)
     return Listener(
         command=_as_typed(typed.cmdline()),
+        pid=typed.pid,
         started_at=datetime.fromtimestamp(typed.create_time(), UTC).replace(microsecond=0),
         directory=_or_none(typed.cwd),
         variables=_relevant_variables(typed),

@@ -1,0 +1,80 @@
+"""The energy of a measured span: its sensors, sampled from its start to its end."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pytest_setups.load.amd_gpus import amd_sensors
+from pytest_setups.load.energy_sampling import EnergySampling
+from pytest_setups.load.nvml import nvml_sensors
+from pytest_setups.load.rapl import rapl_sensors
+from pytest_setups.load.sampler import PeriodicTicker, Sampler
+from pytest_setups.registry.load_records import EnergyRecord
+from pytest_setups.serving.local.listener import ListenerNotFoundError
+from pytest_setups.serving.local.server_processes import server_processes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_setups.load.sampler import Ticker
+
+HANGS: Final = "the sensors of this machine do not answer"
+
+
+class EnergyMeter:
+    """Measures what the machine of a server draws, where that is this machine.
+
+    ``start`` and ``stop`` enclose the span; ``record`` is its outcome.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        root: Path = Path("/"),
+        clock: Callable[[], float] = time.perf_counter,
+        ticker: Ticker | None = None,
+    ) -> None:
+        """Prepare the measurement.
+
+        Args:
+            base_url: where the server answers.
+            root: the root of the file system, below which drivers have their files.
+            clock: seconds since any moment.
+            ticker: when to sample.
+        """
+        self._base_url = base_url
+        self._root = root
+        self._clock = clock
+        self._ticker = ticker or PeriodicTicker()
+        self._sampling: EnergySampling | None = None
+        self._sampler: Sampler | None = None
+        self._fault: str | None = None
+
+    def start(self) -> None:
+        """Find the sensors and begin; a machine whose sensors cannot be used has a reason instead."""
+        try:
+            pids = {process.pid for process in server_processes(self._base_url)}
+        except ListenerNotFoundError as error:
+            self._fault = str(error)
+            return
+        sensors = [nvml_sensors(pids, self._root), amd_sensors(self._root), rapl_sensors(self._root)]
+        self._sampling = EnergySampling(sensors, self._clock)
+        self._sampler = Sampler(self._sampling.sample, self._ticker)
+        self._sampler.start()
+
+    def stop(self) -> None:
+        """End the measurement."""
+        if self._sampler is not None and not self._sampler.stop():
+            self._fault = HANGS
+        elif self._sampling is not None:
+            self._sampling.close()
+        self._sampler = None
+
+    def record(self) -> EnergyRecord | None:
+        """What was measured, or why it was not; None where it was never started."""
+        if self._fault is not None:
+            return EnergyRecord(reason=self._fault)
+        return self._sampling.record() if self._sampling else None

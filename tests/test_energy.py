@@ -1,0 +1,482 @@
+"""Energy and GPU memory of a measured span, from sensors of known power, and sensors that cannot be right."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pynvml
+import pytest
+
+from pytest_setups.load.amd_gpus import ALL_GPUS as ALL_AMD_GPUS
+from pytest_setups.load.amd_gpus import amd_sensors
+from pytest_setups.load.energy_sampling import NO_PROCESS_MEMORY, NO_SENSOR, EnergySampling
+from pytest_setups.load.nvml import ALL_GPUS, NO_LIBRARY, nvml_sensors
+from pytest_setups.load.power_sensors import PowerSource, Sensors
+from pytest_setups.load.rapl import rapl_sensors
+from pytest_setups.load.sampler import Sampler
+from pytest_setups.registry.load_records import EnergyRecord
+from tests.fake_nvml import MIB, Clock, FakeGpu, FakeNvml, Watts, installed
+
+SERVER, OTHER = 4711, 99
+SPAN_S = 12.0
+TICK_S = 0.1
+NO_COUNTER = {"nvmlDeviceGetTotalEnergyConsumption": pynvml.NVML_ERROR_NOT_SUPPORTED}
+
+POWERS: dict[str, tuple[Watts, float]] = {
+    "constant": (lambda _: 280.0, 280.0 * SPAN_S),
+    "ramp": (lambda s: 60.0 + 20.0 * s, 60.0 * SPAN_S + 10.0 * SPAN_S**2),
+    "square wave": (lambda s: 320.0 if s % 3.0 < 1.3 else 70.0, (320.0 * 1.3 + 70.0 * 1.7) * SPAN_S / 3.0),
+}
+"""Watts by the second of the span, and their integral over it."""
+
+Measure = Callable[..., EnergyRecord]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def gpus(clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Sensors]:
+    """The sensors that are found on a machine with these GPUs, whose server is one process."""
+
+    def find(*fakes: FakeGpu, broken: dict[str, int] | None = None) -> Sensors:
+        installed(FakeNvml(fakes, clock, broken=broken), monkeypatch)
+        return nvml_sensors({SERVER}, tmp_path)
+
+    return find
+
+
+@pytest.fixture
+def measure(clock: Clock) -> Measure:
+    """The record of a span in which sensors are read at every tick."""
+
+    def run(
+        *sensors: Sensors, seconds: float = SPAN_S, follow: Callable[[float], None] = lambda _: None
+    ) -> EnergyRecord:
+        sampling = EnergySampling(sensors, clock)
+        start = clock.now
+        sampling.sample()
+        for _ in range(round(seconds / TICK_S)):
+            clock.advance(TICK_S)
+            follow(clock.now - start)
+            sampling.sample()
+        sampling.close()
+        return sampling.record()
+
+    return run
+
+
+def within_5_percent(value: float) -> object:
+    return pytest.approx(value, rel=0.05)
+
+
+@pytest.mark.parametrize("broken", [{}, NO_COUNTER], ids=["counter", "watts"])
+@pytest.mark.parametrize("power", POWERS)
+def test_a_gpu_gives_the_integral_of_its_power(
+    gpus: Callable[..., Sensors], measure: Measure, power: str, broken: dict[str, int]
+) -> None:
+    watts, joules = POWERS[power]
+    record = measure(gpus(FakeGpu(watts=watts, broken=broken)))
+
+    assert record.joules == within_5_percent(joules)
+    assert record.mean_watts == within_5_percent(joules / SPAN_S)
+    assert record.span_s == SPAN_S
+    assert record.reason is None
+    assert record.gpu is not None
+    assert record.gpu.joules == record.joules
+    assert record.gpu.devices == ["GPU 0 (NVIDIA L40S)"]
+    assert record.cpu is not None
+    assert record.cpu.joules is None
+    assert record.cpu.reason == NO_SENSOR[PowerSource.CPU]
+
+
+def test_only_the_gpus_of_the_server_are_counted(gpus: Callable[..., Sensors], measure: Measure) -> None:
+    mine = {SERVER: 9000}
+    record = measure(
+        gpus(
+            FakeGpu(watts=lambda _: 100.0, processes=mine),
+            FakeGpu(watts=lambda _: 30.0, processes={OTHER: 500}),
+            FakeGpu(watts=lambda _: 50.0, graphics={SERVER: 100}),  # llama.cpp with Vulkan
+        )
+    )
+
+    assert record.gpu is not None
+    assert record.gpu.devices == ["GPU 0 (NVIDIA L40S)", "GPU 2 (NVIDIA L40S)"]
+    assert record.joules == within_5_percent(150.0 * SPAN_S)
+    assert record.remarks is None
+
+
+def test_where_no_process_is_seen_all_gpus_are_counted_and_named(
+    gpus: Callable[..., Sensors], measure: Measure
+) -> None:
+    record = measure(gpus(FakeGpu(watts=lambda _: 100.0), FakeGpu(watts=lambda _: 30.0)))
+
+    assert record.joules == within_5_percent(130.0 * SPAN_S)
+    assert record.remarks == [ALL_GPUS]
+
+
+def test_the_peak_of_memory_is_of_the_device_and_of_the_servers_processes(
+    gpus: Callable[..., Sensors], measure: Measure
+) -> None:
+    loaded = FakeGpu(
+        processes={SERVER: 9000, OTHER: 500},
+        graphics={SERVER: 9000},  # of both kinds: listed twice
+        used_mib=lambda s: 12_000.0 if 5.0 < s < 5.3 else 10_000.0,
+    )
+    record = measure(gpus(loaded))
+
+    assert record.peak_gpu_memory_mib == 12_000.0
+    assert record.peak_server_gpu_memory_mib == 9000.0
+    assert record.memory_reason is None
+
+
+def test_memory_of_processes_that_nvml_does_not_tell_has_a_reason(
+    gpus: Callable[..., Sensors], measure: Measure
+) -> None:
+    record = measure(gpus(FakeGpu(processes={SERVER: None})))
+
+    assert record.peak_gpu_memory_mib == 2048.0
+    assert record.peak_server_gpu_memory_mib is None
+    assert record.memory_reason == NO_PROCESS_MEMORY
+
+
+def test_memory_that_cannot_be_read_costs_no_energy(gpus: Callable[..., Sensors], measure: Measure) -> None:
+    unified = {"nvmlDeviceGetMemoryInfo": pynvml.NVML_ERROR_NOT_SUPPORTED}  # of a DGX Spark
+    record = measure(gpus(FakeGpu(broken=unified)))
+
+    assert record.peak_gpu_memory_mib is None
+    assert record.memory_reason == "NVML: Not Supported"
+    assert record.joules == within_5_percent(300.0 * SPAN_S)
+
+
+TOO_MUCH = "it reports 530 W, and its limit is 350 W"
+BROKEN: dict[str, tuple[FakeGpu, str]] = {
+    "neither": (
+        FakeGpu(broken=NO_COUNTER | {"nvmlDeviceGetPowerUsage": pynvml.NVML_ERROR_NO_PERMISSION}),
+        "energy: NVML: Not Supported; power: NVML: Insufficient Permissions",
+    ),
+    "zero watts": (FakeGpu(watts=lambda _: 0.0, broken=NO_COUNTER), "it reports a power of 0 W, which *"),
+    "zero watts at times": (
+        FakeGpu(watts=lambda s: 0.0 if 5 < s < 6 else 200.0, broken=NO_COUNTER),
+        "it reports a power of 0 W, which *",
+    ),
+    "beyond the limit": (
+        FakeGpu(watts=lambda s: 530.0 if s > 8 else 200.0, broken=NO_COUNTER),
+        TOO_MUCH,
+    ),
+    "a counter beyond the limit": (FakeGpu(watts=lambda _: 530.0), TOO_MUCH),
+    "a counter that stands still": (
+        FakeGpu(counted=lambda *_: 5.0), "its counter stood still for 2.0 s, *"
+    ),
+    "a counter that stops": (
+        FakeGpu(counted=lambda _, joules: min(joules, 124_500.0)),
+        "its counter stood still for 2.0 s, *",
+    ),
+    "a counter that goes back": (
+        FakeGpu(counted=lambda s, joules: joules if s < 6 else joules - 100_000.0),
+        "its counter went back by 99970.0 J",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_sensor_that_cannot_be_right_gives_a_reason_and_no_figure(
+    gpus: Callable[..., Sensors], measure: Measure, fault: str
+) -> None:
+    gpu, reason = BROKEN[fault]
+    record = measure(gpus(gpu))
+
+    assert record.gpu is not None
+    assert (record.joules, record.mean_watts, record.gpu.joules) == (None, None, None)
+    assert record.reason == record.gpu.reason
+    assert Path(record.reason or "").match(f"GPU 0 (NVIDIA L40S): {reason}")
+
+
+def test_a_gpu_that_is_lost_during_the_span(gpus: Callable[..., Sensors], measure: Measure) -> None:
+    gpu = FakeGpu()
+
+    def lose(seconds: float) -> None:
+        if seconds > 7:
+            gpu.broken["nvmlDeviceGetTotalEnergyConsumption"] = pynvml.NVML_ERROR_GPU_IS_LOST
+
+    record = measure(gpus(gpu), follow=lose)
+
+    assert record.joules is None
+    assert record.reason == "GPU 0 (NVIDIA L40S): NVML: GPU is lost"
+
+
+def test_a_machine_that_sleeps_leaves_a_gap_in_the_watts(
+    gpus: Callable[..., Sensors], measure: Measure, clock: Clock
+) -> None:
+    record = measure(
+        gpus(FakeGpu(broken=NO_COUNTER)),
+        follow=lambda s: clock.advance(60.0) if math.isclose(s, 5.0) else None,
+    )
+
+    assert record.reason == "GPU 0 (NVIDIA L40S): no reading for 60.1 s"
+
+
+def test_a_span_too_short_for_the_sensors_has_no_figure(
+    gpus: Callable[..., Sensors], measure: Measure
+) -> None:
+    record = measure(gpus(FakeGpu()), seconds=1.5)
+
+    assert record.joules is None
+    assert record.reason == "GPU 0 (NVIDIA L40S): the measured span of 1.5 s is shorter than 2 s"
+
+
+def test_a_gpu_that_cannot_be_measured_is_not_left_out_of_a_sum(
+    gpus: Callable[..., Sensors], measure: Measure, tmp_path: Path
+) -> None:
+    broken = FakeGpu(broken=BROKEN["neither"][0].broken)
+    rapl_zone(tmp_path, "intel-rapl:0", "package-0")
+    follow = counting(tmp_path, {"intel-rapl:0": 80.0})
+    record = measure(gpus(FakeGpu(), broken), rapl_sensors(tmp_path), follow=follow)
+
+    assert record.joules is None
+    assert record.cpu is not None
+    assert record.cpu.joules == within_5_percent(80.0 * SPAN_S)
+    assert record.reason is not None
+    assert record.reason.startswith("GPU 1 (NVIDIA L40S): energy: NVML")
+
+
+def test_a_gpu_without_the_library_says_what_to_install(
+    measure: Measure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    information = tmp_path / "proc/driver/nvidia/gpus/0000:01:00.0/information"
+    information.parent.mkdir(parents=True)
+    information.write_text("Model: \t\t NVIDIA L40S\n")
+
+    assert measure(nvml_sensors({SERVER}, tmp_path)).reason == NO_LIBRARY
+
+
+def test_a_machine_without_sensors_says_so(measure: Measure, tmp_path: Path) -> None:
+    record = measure(nvml_sensors({SERVER}, tmp_path), amd_sensors(tmp_path), rapl_sensors(tmp_path))
+
+    assert record.joules is None
+    assert record.reason == "; ".join(NO_SENSOR[source] for source in PowerSource)
+
+
+def test_few_calls_are_made_of_the_library(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, measure: Measure, tmp_path: Path
+) -> None:
+    library = installed(FakeNvml([FakeGpu()], clock), monkeypatch)
+    sensors = nvml_sensors({SERVER}, tmp_path)
+    library.calls.clear()
+    measure(sensors)
+
+    ticks = round(SPAN_S / TICK_S) + 1
+    assert library.calls["nvmlDeviceGetTotalEnergyConsumption"] == ticks
+    assert library.calls["nvmlDeviceGetMemoryInfo"] == ticks
+    assert library.calls["nvmlDeviceGetComputeRunningProcesses_v3"] <= 2 * math.ceil(ticks / 10)
+    assert library.calls["nvmlShutdown"] == 1
+    assert library.calls["nvmlDeviceGetPowerUsage"] == 0
+
+
+# Processors
+
+
+def rapl_zone(root: Path, zone: str, name: str, *, energy_uj: int = 0, **files: int) -> Path:
+    folder = root / "sys/class/powercap" / zone
+    folder.mkdir(parents=True)
+    (folder / "name").write_text(f"{name}\n")
+    (folder / "energy_uj").write_text(f"{energy_uj}\n")
+    (folder / "max_energy_range_uj").write_text("262143328850\n")
+    for file, value in files.items():
+        (folder / file).write_text(f"{value}\n")
+    return folder
+
+
+def counting(root: Path, watts: dict[str, float], wraps_at: int = 262_143_328_850) -> Callable[[float], None]:
+    """Let the counters of zones advance with these watts."""
+    files = {root / "sys/class/powercap" / zone / "energy_uj": power for zone, power in watts.items()}
+    before = {file: int(file.read_text()) for file in files}
+
+    def follow(seconds: float) -> None:
+        for file, power in files.items():
+            file.write_text(f"{(before[file] + round(power * seconds * 1e6)) % wraps_at}\n")
+
+    return follow
+
+
+def test_packages_and_their_memory_are_counted_once(measure: Measure, tmp_path: Path) -> None:
+    watts = {
+        "intel-rapl:0": ("package-0", 90.0),
+        "intel-rapl:0:0": ("core", 60.0),  # a part of the package
+        "intel-rapl:0:1": ("dram", 12.0),
+        "intel-rapl:1": ("package-1", 45.0),
+        "intel-rapl:2": ("psys", 200.0),  # includes the packages
+        "intel-rapl-mmio:0": ("package-0", 90.0),  # the same package again
+    }
+    for zone, (name, _) in watts.items():
+        rapl_zone(tmp_path, zone, name)
+    record = measure(
+        rapl_sensors(tmp_path), follow=counting(tmp_path, {zone: power for zone, (_, power) in watts.items()})
+    )
+
+    assert record.cpu is not None
+    assert record.cpu.devices == ["package-0", "dram of package 0", "package-1"]
+    assert record.joules == within_5_percent(147.0 * SPAN_S)
+    assert record.gpu is not None
+    assert record.gpu.reason == NO_SENSOR[PowerSource.GPU]
+
+
+def test_a_counter_that_wraps_around_goes_on(measure: Measure, tmp_path: Path) -> None:
+    rapl_zone(tmp_path, "intel-rapl:0", "package-0", energy_uj=262_143_328_850 - 400_000_000)
+    record = measure(rapl_sensors(tmp_path), follow=counting(tmp_path, {"intel-rapl:0": 80.0}))
+
+    assert record.joules == within_5_percent(80.0 * SPAN_S)
+
+
+def test_a_counter_that_starts_again_is_no_wrap_around(measure: Measure, tmp_path: Path) -> None:
+    folder = rapl_zone(tmp_path, "intel-rapl:0", "package-0", constraint_0_power_limit_uw=125_000_000)
+
+    def follow(seconds: float) -> None:
+        (folder / "energy_uj").write_text(f"{round(80e6 * (seconds if seconds < 6 else seconds - 6))}\n")
+
+    record = measure(rapl_sensors(tmp_path), follow=follow)
+
+    assert record.joules is None
+    assert record.reason is not None
+    assert record.reason.endswith("and its limit is 125 W")
+
+
+def test_a_counter_that_only_root_may_read(measure: Measure) -> None:
+    # Not below tmp_path, which only its owner may enter.
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        zone = rapl_zone(Path(folder), "intel-rapl:0", "package-0")
+        (zone / "energy_uj").chmod(0)
+        with without_root():
+            sensors = rapl_sensors(Path(folder))
+        assert_unreadable(measure(sensors), f"{zone}/energy_uj is readable only by root")
+
+
+@contextmanager
+def without_root() -> Iterator[None]:
+    """Let this process have the rights of any user."""
+    own = os.geteuid()
+    if own == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(own)
+
+
+def test_a_counter_that_cannot_be_read(measure: Measure, tmp_path: Path) -> None:
+    folder = rapl_zone(tmp_path, "intel-rapl:0", "package-0")
+    (folder / "energy_uj").unlink()
+
+    reason = f"{folder}/energy_uj cannot be read: No such file or directory"
+    assert_unreadable(measure(rapl_sensors(tmp_path)), reason)
+
+
+def assert_unreadable(record: EnergyRecord, reason: str) -> None:
+    assert record.joules is None
+    assert record.cpu is not None
+    assert record.cpu.reason == f"package-0: {reason}"
+
+
+# AMD's GPUs
+
+
+def amd_card(root: Path, number: int = 0, **files: int) -> Path:
+    card = root / f"sys/class/drm/card{number}/device"
+    (card / "hwmon/hwmon3").mkdir(parents=True)
+    (card / "vendor").write_text("0x1002\n")
+    (card / "product_name").write_text("Radeon PRO W7900\n")
+    (card / "mem_info_vram_used").write_text(f"{30_000 * MIB}\n")
+    for name, value in files.items():
+        (card / "hwmon/hwmon3" / name).write_text(f"{value}\n")
+    return card / "hwmon/hwmon3"
+
+
+@pytest.mark.parametrize("file", ["power1_average", "power1_input"])
+@pytest.mark.parametrize("power", POWERS)
+def test_amd_gpus_are_read_from_the_files_of_their_driver(
+    measure: Measure, tmp_path: Path, power: str, file: str
+) -> None:
+    watts, joules = POWERS[power]
+    folder = amd_card(tmp_path, power1_cap_max=350_000_000, **{file: round(watts(0) * 1e6)})
+    record = measure(amd_sensors(tmp_path), follow=lambda s: write(folder / file, round(watts(s) * 1e6)))
+
+    assert record.joules == within_5_percent(joules)
+    assert record.gpu is not None
+    assert record.gpu.devices == ["GPU 0 (Radeon PRO W7900)"]
+    assert record.peak_gpu_memory_mib == 30_000.0
+    assert record.memory_reason == NO_PROCESS_MEMORY
+
+
+def write(path: Path, value: int) -> None:
+    path.write_text(f"{value}\n")
+
+
+def test_a_counter_of_amd_gpus_is_preferred_and_all_of_them_are_counted(
+    measure: Measure, tmp_path: Path
+) -> None:
+    folders = [amd_card(tmp_path, number, energy1_input=7, power1_average=1) for number in range(2)]
+
+    def follow(seconds: float) -> None:
+        for folder in folders:
+            write(folder / "energy1_input", round(110e6 * seconds))
+
+    record = measure(amd_sensors(tmp_path), follow=follow)
+
+    assert record.joules == within_5_percent(220.0 * SPAN_S)
+    assert record.remarks == [ALL_AMD_GPUS]
+
+
+def test_an_amd_gpu_without_power_has_a_reason(measure: Measure, tmp_path: Path) -> None:
+    amd_card(tmp_path)
+
+    assert measure(amd_sensors(tmp_path)).reason == "GPU 0 (Radeon PRO W7900): its driver exposes no power"
+
+
+# The thread
+
+
+class ScriptedTicker:
+    """So many ticks at once, each of which lets time pass; then it waits to be stopped."""
+
+    def __init__(self, ticks: int, clock: Clock) -> None:
+        self._ticks = ticks
+        self._clock = clock
+        self._stopped = threading.Event()
+        self.done = threading.Event()
+
+    def wait(self) -> bool:
+        if self._ticks:
+            self._ticks -= 1
+            self._clock.advance(TICK_S)
+            return True
+        self.done.set()
+        self._stopped.wait()
+        return False
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+
+def test_a_thread_samples_from_the_start_to_the_end(gpus: Callable[..., Sensors], clock: Clock) -> None:
+    watts, joules = POWERS["ramp"]
+    sampling = EnergySampling([gpus(FakeGpu(watts=watts, broken=NO_COUNTER))], clock)
+    ticker = ScriptedTicker(round(SPAN_S / TICK_S) - 1, clock)
+    sampler = Sampler(sampling.sample, ticker)
+    sampler.start()
+    assert ticker.done.wait(30)
+    clock.advance(TICK_S)
+    assert sampler.stop()
+
+    assert sampling.record().joules == within_5_percent(joules)
+    assert sampling.record().span_s == pytest.approx(SPAN_S)
