@@ -204,7 +204,7 @@ class Client:
                 left_s = deadline - time.perf_counter()
                 waits += 1
             else:
-                self.log.answered.append(time.time())
+                self.log.answered.append((time.time(), reply.prompt_tokens))
                 return replace(reply, waits=waits)
 
     def _count(self, error: ServerError, body: bytes, timeout_s: float) -> None:

@@ -27,6 +27,7 @@ class Reply:
     ``started_at`` is seconds since the epoch; the other times are seconds, ``ttft_s`` only when
     streamed; tokens are as the server counts them, None where it does not. ``waits`` is how often the
     request was sent again, after as long as the server asked to wait; times are those of the last attempt.
+    ``cached_tokens`` are those of the prompt that came out of the server's cache.
     """
 
     text: str
@@ -38,6 +39,7 @@ class Reply:
     prompt_tokens: int | None
     output_tokens: int | None
     waits: int = 0
+    cached_tokens: int | None = None
 
 
 def parse_reply(data: Any, latency_s: float, redactor: Redactor) -> Reply:
@@ -75,6 +77,7 @@ def make_reply(
         ttft_s=ttft_s,
         prompt_tokens=prompt_tokens or None,
         output_tokens=None if output_tokens == 0 and (text or reasoning) else output_tokens,
+        cached_tokens=_tokens(_details(usage), "cached_tokens"),
     )
 
 
@@ -98,6 +101,11 @@ def _text(content: object) -> str:
     if isinstance(content, list):  # content in parts: [{"type": "text", "text": ...}]
         return "".join(_text(part.get("text")) for part in content if isinstance(part, dict))
     return content if isinstance(content, str) else ""
+
+
+def _details(usage: object) -> object:
+    # llama.cpp always has them, vLLM with --enable-prompt-tokens-details, SGLang with --enable-cache-report.
+    return usage.get("prompt_tokens_details") if isinstance(usage, dict) else None
 
 
 def _tokens(usage: object, key: str) -> int | None:

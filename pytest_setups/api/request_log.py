@@ -12,14 +12,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RequestLog:
-    """The ends of requests, in seconds since the epoch; threads may append to both lists.
+    """The ends of requests, in seconds since the epoch; threads may add to it.
 
     Attributes:
-        answered: of the requests that got an answer.
+        answered: of the requests that got an answer, each with the tokens of its prompt, None where the
+            server did not count them.
         unanswered: of those that failed, some of which the server may have worked on.
     """
 
-    answered: list[float] = field(default_factory=list)
+    answered: list[tuple[float, int | None]] = field(default_factory=list)
     unanswered: list[float] = field(default_factory=list)
 
     @classmethod

@@ -28,6 +28,7 @@ def main() -> None:
     parameters.hostnames = [arguments.host]
     parameters.port = arguments.port
     parameters.api_keys = arguments.api_key
+    parameters.endpoint_metrics = arguments.metrics
     server = xllamacpp.Server(parameters)
     print(f"listening on {server.listening_address}", flush=True)
     threading.Event().wait()
@@ -42,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-np", "--parallel", type=int, default=1, help="slots: requests worked on at once")
     parser.add_argument("-t", "--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--api-key", action="append", default=[], help="key that requests must carry")
+    parser.add_argument("--metrics", action="store_true", help="count requests and tokens at /metrics")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)
     return parser

@@ -32,8 +32,9 @@ class ReadingError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class MetricSample:
-    """One sample: its labels and its value."""
+    """One sample: the metric's name as the server spells it, its labels and its value."""
 
+    name: str
     labels: Mapping[str, str]
     value: float
 
@@ -90,7 +91,7 @@ def _samples(text: str, prefix: str) -> Mapping[str, Sequence[MetricSample]]:
             for sample in family.samples:
                 name = sample.name.replace(":", "_", 1)
                 if (name.startswith(prefix) or name == PROCESS_START) and math.isfinite(sample.value):
-                    samples[name].append(MetricSample(sample.labels, sample.value))
+                    samples[name].append(MetricSample(sample.name, sample.labels, sample.value))
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise ReadingError(f"{ROUTE} cannot be parsed: {one_line(str(error), 120)}") from None
     return samples

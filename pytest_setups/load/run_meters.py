@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pytest_setups.api.client import Client
 from pytest_setups.api.request_log import RequestLog
 from pytest_setups.load.meters import Meters
 from pytest_setups.load.server_counters import OwnRequests, ServerCounters
+from pytest_setups.load.warm_cache import SentPictures
+from pytest_setups.registry.load_records import ServerCountersRecord
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from pytest_setups.load.meters import Meter
+    from pytest_setups.run.collector import Collected
     from pytest_setups.run.connection import Connection
+
+SERVER_COUNTERS: Final = "server_counters"
 
 
 class RunMeters:
@@ -23,6 +28,7 @@ class RunMeters:
         self._connection = connection
         self._worker_logs: list[RequestLog] = []
         self._lost_workers = 0
+        self._answers = 0
         self._meters: Meters | None = None
 
     def start(self) -> None:
@@ -43,14 +49,29 @@ class RunMeters:
         else:
             self._worker_logs.append(RequestLog.from_json(log))
 
-    def records(self) -> dict[str, BaseModel]:
+    def records(self, collected: Collected) -> dict[str, BaseModel]:
         """What was measured, by the field of ``performance``."""
-        return self._meters.records() if self._meters is not None else {}
+        self._answers = sum(measured.latency_s is not None for measured in collected.measurements)
+        records = self._meters.records() if self._meters is not None else {}
+        counters = records.get(SERVER_COUNTERS)
+        if isinstance(counters, ServerCountersRecord) and counters.reason is None:
+            records[SERVER_COUNTERS] = self._with_pictures(counters, collected)
+        return records
+
+    def _with_pictures(self, counters: ServerCountersRecord, collected: Collected) -> ServerCountersRecord:
+        digests = {name: self._connection.file_sha256(name) for name in collected.image_names}
+        without = (collected.vision.without_picture if collected.vision else None) or {}
+        text_tokens = without.get("prompt_tokens")
+        sent = SentPictures.of(
+            collected.measurements, digests, text_tokens if isinstance(text_tokens, int) else None
+        )
+        changes = {"pictures": len(sent.first), "pictures_cached": sent.cached(counters)}
+        return counters.model_copy(update=changes)
 
     def _all(self) -> dict[str, Meter]:
         connection = self._connection
         backend = connection.connected_server().identity.backend
-        return {"server_counters": ServerCounters(self._client, backend, self._own_requests)}
+        return {SERVER_COUNTERS: ServerCounters(self._client, backend, self._own_requests)}
 
     def _client(self) -> Client:
         settings = self._connection.settings
@@ -62,9 +83,12 @@ class RunMeters:
         )
 
     def _own_requests(self) -> OwnRequests:
+        log = RequestLog.merged([self._connection.request_log, *self._worker_logs])
         unknown = None
         if self._connection.program is not None:
             unknown = "the requests of another tagger are not known"
         elif self._lost_workers:
             unknown = "the requests of a worker that crashed are not known"
-        return OwnRequests(RequestLog.merged([self._connection.request_log, *self._worker_logs]), unknown)
+        elif len(log.answered) < self._answers:
+            unknown = "not all requests of this run were counted"
+        return OwnRequests(log, unknown)

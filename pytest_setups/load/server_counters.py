@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 # vLLM takes 14 ms for an answer: at these intervals, below 0.3 % of the server's time in a long run.
 FIRST_INTERVAL_S: Final = 0.5
 LONGEST_INTERVAL_S: Final = 5.0
-GRACE_S: Final = 0.25
+GRACE_S: Final = 0.05
 """A request that ended so shortly before the first reading may be counted after it."""
+NOT_SHOWN: Final = "not among the server's metrics"
 MAX_LABELS: Final = 200
 MAX_LABEL: Final = 200
 
@@ -119,7 +120,8 @@ class ServerCounters:
             return ServerCountersRecord(reason=self._fault)
         differences = _Differences(names, first, last)
         if restart := differences.restart():
-            return ServerCountersRecord(reason=restart)
+            reason = f"{restart}: the server was started again during the run"
+            return ServerCountersRecord(reason=reason, restarted=True)
         figures, missing = differences.figures()
         self._add_requests(differences, figures, missing)
         self._add_gauges(last, figures, missing)
@@ -139,21 +141,27 @@ class ServerCounters:
     def _add_requests(
         self, differences: _Differences, figures: dict[str, Any], missing: dict[str, str]
     ) -> None:
-        own, begin = self._own(), differences.first
+        own = self._own()
         if own.unknown:
-            missing["own_requests"] = missing["requests_of_others"] = own.unknown
+            missing |= dict.fromkeys(
+                ("own_requests", "requests_of_others", "prompt_tokens_of_others"), own.unknown
+            )
             return
-        # What ends while the counters are read, or fails, may or may not be among those that were counted.
-        least = sum(end > begin.after for end in own.log.answered)
-        most = sum(end > begin.before - GRACE_S for end in (*own.log.answered, *own.log.unanswered))
+        span = _OwnSpan.of(own.log, differences.first)
+        figures["own_requests"] = span.requests
         if figures["finished"] is None:
-            figures["own_requests"] = least
             missing["requests_of_others"] = missing["finished"]
-            return
-        counts = figures["finished"].items()
-        finished = sum(count for reason, count in counts if reason not in UNFINISHED)
-        figures["own_requests"] = max(least, min(finished, most))
-        figures["requests_of_others"] = max(0, finished - most)
+        else:
+            counts = figures["finished"].items()
+            finished = sum(count for reason, count in counts if reason not in UNFINISHED)
+            others = figures["requests_of_others"] = span.requests_of_others(finished)
+            figures["own_requests"] = max(span.requests, finished - others)
+        if figures["prompt_tokens"] is None:
+            missing["prompt_tokens_of_others"] = missing["prompt_tokens"]
+        elif span.failed or not span.has_tokens:
+            missing["prompt_tokens_of_others"] = "the tokens of this run's requests are not all known"
+        else:
+            figures["prompt_tokens_of_others"] = span.tokens_of_others(figures["prompt_tokens"])
 
     def _add_gauges(self, last: Reading, figures: dict[str, Any], missing: dict[str, str]) -> None:
         names, sampler = self._names, self._sampler
@@ -161,14 +169,56 @@ class ServerCounters:
             return
         figures["readings"] = sampler.readings or None
         if sampler.highest is None:
-            missing["kv_cache_max"] = _absent(names, names.kv_cache) or (
-                f"not read: the run was too short, or {self._backend} does not show it"
-            )
+            is_shown = bool(last.values(names.kv_cache))
+            short = f"the run was shorter than {FIRST_INTERVAL_S:g} s" if is_shown else NOT_SHOWN
+            missing["kv_cache_max"] = _absent(names, names.kv_cache) or short
         else:
             figures["kv_cache_max"] = round(min(sampler.highest, 1.0), 4)
         settings = last.values((names.configuration,))
         if settings:
             figures["configuration"] = _configuration(settings[0])
+
+
+@dataclass(frozen=True, slots=True)
+class _OwnSpan:
+    """The requests of this run within the span.
+
+    Those ``at_start`` ended while the counters were read for the first time or shortly before: they may have
+    been counted after it. Of the ``failed`` ones the server may have counted any.
+    """
+
+    inside: Sequence[int | None]
+    at_start: Sequence[int | None]
+    failed: int
+
+    @classmethod
+    def of(cls, log: RequestLog, first: Reading) -> _OwnSpan:
+        begin = first.before - GRACE_S
+        return cls(
+            inside=[tokens for end, tokens in log.answered if end > first.after],
+            at_start=[tokens for end, tokens in log.answered if begin < end <= first.after],
+            failed=sum(end > begin for end in log.unanswered),
+        )
+
+    @property
+    def requests(self) -> int:
+        return len(self.inside)
+
+    @property
+    def has_tokens(self) -> bool:
+        return None not in self.inside and None not in self.at_start
+
+    def requests_of_others(self, finished: int) -> int:
+        return _beyond(finished - self.requests - self.failed, len(self.at_start))
+
+    def tokens_of_others(self, counted: int) -> int:
+        own, doubtful = (sum(filter(None, part)) for part in (self.inside, self.at_start))
+        return _beyond(counted - own, doubtful)
+
+
+def _beyond(others: int, doubtful: int) -> int:
+    """What is not this run's; nothing where all of it may be what ended at the start."""
+    return others if others > doubtful else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,17 +230,16 @@ class _Differences:
     last: Reading
 
     def restart(self) -> str | None:
-        """How it shows that the server was started again between the readings, None where it does not."""
-        used = {name for sums in self.names.sums.values() for name in sums} | set(
-            self.names.finished.values()
-        )
-        backwards = sorted(names[0] for names in used if (self.of(names) or 0) < 0)
-        if backwards:
-            return f"the server was restarted during the run: {', '.join(backwards)} went backwards"
+        """The counters that are lower than before, or a process that is another one; None without either."""
+        used = {names for sums in self.names.sums.values() for names in sums} | {
+            *self.names.finished.values()
+        }
+        first = [self.first.values(names) for names in used if (self.of(names) or 0) < 0]
+        if lower := sorted(samples[0].name for samples in first):
+            return f"{', '.join(lower)} went backwards"
+        # The new process may have counted beyond the old one.
         started = [total(reading.values((PROCESS_START,))) for reading in (self.first, self.last)]
-        if started[0] != started[1]:
-            return f"the server was restarted during the run: {PROCESS_START} changed"
-        return None
+        return f"{PROCESS_START} changed" if started[0] != started[1] else None
 
     def figures(self) -> tuple[dict[str, Any], dict[str, str]]:
         """The figures by field, and why each that is None could not be measured."""
@@ -201,13 +250,13 @@ class _Differences:
             whole = sum(known) if parts and len(known) == len(parts) else None
             figures[field] = _rounded(field, whole)
         missing = {
-            field: _absent(self.names, self.names.sums.get(field, ())) or "not among the server's metrics"
+            field: _absent(self.names, self.names.sums.get(field, ())) or NOT_SHOWN
             for field in _COUNTED
             if figures[field] is None
         }
         if figures["finished"] is None:
             absent = _absent(self.names, tuple(self.names.finished))
-            missing["finished"] = absent or "not among the server's metrics"
+            missing["finished"] = absent or NOT_SHOWN
         return figures, missing
 
     def of(self, names: Names) -> float | None:

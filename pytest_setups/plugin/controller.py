@@ -192,9 +192,8 @@ class Controller:
             modify=lambda entry: user_hooks.modified(self._config, entry),
         )
         outcome = PytestOutcome(interrupted=exitstatus in cut_short, failed=exitstatus != pytest.ExitCode.OK)
-        return builder.build(
-            self._collector.collected(), outcome, self._git_state, records=self._meters.records()
-        )
+        collected = self._collector.collected()
+        return builder.build(collected, outcome, self._git_state, self._meters.records(collected))
 
     def _git_state(self) -> GitState:
         return git_state(self._config.rootpath, apart_from=self._settings.registry)

@@ -30,6 +30,8 @@ INCIDENTAL: Final = frozenset({
 
 Of the two commands, everything that affects behaviour is also in ``server.flags`` and the tagger's settings.
 """
+CACHE_TOLERANCE: Final = 0.1
+"""How far two shares that came out of a cache may lie apart. Overlapping requests change them a little."""
 STAGE_FIGURES: Final = ("mean_s", "p50_s", "p95_s", "max_s", "ttft_p50_s", "output_tokens_per_s")
 
 
@@ -57,13 +59,15 @@ class Difference:
 class Incompatibility:
     """A reason why two entries cannot be compared: a field by its dotted name, and both values.
 
-    ``timed`` says that it concerns only figures in time.
+    ``timed`` says that it concerns only figures in time, ``measured`` that it is known only when both have
+    been measured.
     """
 
     name: str
     a: Any
     b: Any
     timed: bool = False
+    measured: bool = False
 
     def __str__(self) -> str:
         """The field and both values, on one line."""
@@ -129,6 +133,58 @@ def incompatibilities(a: Entry, b: Entry) -> Iterator[Incompatibility]:
         values = hardware_a.get(name), hardware_b.get(name)
         if values[0] != values[1]:
             yield Incompatibility(f"environment.server.{name}", *values, timed=True)
+    yield from _cache_incompatibilities(a, b)
+
+
+def _cache_incompatibilities(a: Entry, b: Entry) -> Iterator[Incompatibility]:
+    """The caches of which one run had more than the other: what a cache has is not computed again."""
+    known = _known_pictures(a), _known_pictures(b)
+    if known[0] is not None and known[1] is not None:
+        if abs(known[0].share - known[1].share) > CACHE_TOLERANCE:
+            yield _cache_incompatibility("pictures_cached", str(known[0]), str(known[1]))
+        return
+    shares_a, shares_b = _cache_shares(a), _cache_shares(b)
+    for name in shares_a.keys() & shares_b.keys():
+        if abs(shares_a[name] - shares_b[name]) > CACHE_TOLERANCE:
+            yield _cache_incompatibility(name, f"{shares_a[name]:.0%} hits", f"{shares_b[name]:.0%} hits")
+
+
+def _cache_incompatibility(name: str, a: str, b: str) -> Incompatibility:
+    return Incompatibility(f"performance.server_counters.{name}", a, b, timed=True, measured=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _KnownPictures:
+    """How many of the pictures the server knew before a run asked about them."""
+
+    cached: int
+    pictures: int
+
+    @property
+    def share(self) -> float:
+        return self.cached / self.pictures
+
+    def __str__(self) -> str:
+        return f"{self.cached} of {self.pictures}"
+
+
+def _known_pictures(entry: Entry) -> _KnownPictures | None:
+    counters = entry.performance.server_counters
+    if counters is None or not counters.pictures or counters.pictures_cached is None:
+        return None
+    return _KnownPictures(counters.pictures_cached, counters.pictures)
+
+
+def _cache_shares(entry: Entry) -> dict[str, float]:
+    """The share of hits in each cache that the server counts."""
+    counters = entry.performance.server_counters
+    if counters is None:
+        return {}
+    counts = {
+        "prefix_cache": (counters.prefix_cache_hits, counters.prefix_cache_queries),
+        "multimodal_cache": (counters.multimodal_cache_hits, counters.multimodal_cache_queries),
+    }
+    return {name: hits / queries for name, (hits, queries) in counts.items() if hits is not None and queries}
 
 
 def _setup_incompatibilities(a: Entry, b: Entry) -> Iterator[Incompatibility]:

@@ -60,10 +60,11 @@ DECIDING_TAGGER_FIELDS: Final = {
 }  # fmt: skip
 # Fields that were added later: entries without them keep their fingerprints.
 LATER_TAGGER_FIELDS: Final = ("program", "structured", "language")
-# Where a server listens, logs and keeps its keys changes no answer.
+# Where a server listens, logs and keeps its keys, and what it counts, changes no answer.
 HOST_FLAGS: Final = frozenset({
     "host", "port", "api-key", "api-key-file", "hf-token", "log-file", "log-level", "uvicorn-log-level",
     "download-dir", "slot-save-path", "ssl-keyfile", "ssl-certfile", "ssl-key-file", "ssl-cert-file",
+    "metrics", "enable-metrics", "disable-log-stats", "enable-prompt-tokens-details", "enable-cache-report",
 })  # fmt: skip
 
 Status = Literal["success", "failed"]

@@ -22,9 +22,11 @@ class CapacityRecord(EntryPart):
 class ServerCountersRecord(EntryPart):
     """What the server counted while the run was measured: differences of its own counters.
 
-    ``reason`` says why there are no figures at all, ``missing`` why one of them is None. ``span_s`` is the
+    ``reason`` says why there are no figures at all, ``missing`` why one of them is None. ``restarted``
+    says that the server was started again between the two readings. ``span_s`` is the
     seconds between the two readings. ``finished`` is the number of requests that ended, by the server's
-    reasons; ``own_requests`` those of this run, and ``requests_of_others`` what is left. Tokens of the prefix
+    reasons; ``own_requests`` those of this run, and ``requests_of_others`` what is left,
+    at least; ``prompt_tokens_of_others`` is the same in tokens of their prompts. Tokens of the prefix
     cache are tokens of prompts; the multimodal cache counts pictures. ``queue_s``, ``prefill_s`` and
     ``decode_s`` are the seconds of all requests together. ``kv_cache_max`` is the highest share in use in
     ``readings`` during the span. ``pictures`` is the number of different pictures that were sent, and
@@ -33,11 +35,13 @@ class ServerCountersRecord(EntryPart):
     """
 
     reason: FreeText = None
+    restarted: bool | None = None
     missing: Annotated[dict[str, str] | None, TextKind.JSON] = None
     span_s: Amount | None = None
     finished: dict[Name, Count] | None = None
     own_requests: Count | None = None
     requests_of_others: Count | None = None
+    prompt_tokens_of_others: Count | None = None
     prompt_tokens: Count | None = None
     output_tokens: Count | None = None
     prefix_cache_queries: Count | None = None

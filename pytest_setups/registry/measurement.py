@@ -88,6 +88,7 @@ class Measurement(Line):
     tagger command wrote of the image. The last attempt at a description carries how all three outputs of
     its image meet the ``expectations``. ``vocabulary`` and ``reference`` are of the keywords. ``waits``
     is how often a busy server asked to be asked again later; the times are those of the last request.
+    ``cached_tokens`` are those of the prompt's tokens that came out of the server's cache.
     """
 
     kind: Literal["measurement"] = "measurement"
@@ -105,6 +106,7 @@ class Measurement(Line):
     latency_s: Seconds | None = None
     ttft_s: Seconds | None = None
     prompt_tokens: Count | None = None
+    cached_tokens: Count | None = None
     output_tokens: Count | None = None
     image_s: Seconds | None = None
     waits: Count | None = None

@@ -93,7 +93,7 @@ class Gate:
         )
         _require_all_answers(self.baseline.name, same, before)
         _require_all_answers(name, same, after)
-        untimed = summary([reason for reason in reasons if reason.timed])
+        untimed = self._untimed(reasons)
         compared = compare(before, after, self.bounds, untimed=untimed)
         # Each by itself, and of all its pictures: what a run says of itself is the same without a baseline.
         levels = judge_levels(measurements, self.bounds, self.baseline.measurements)
@@ -101,7 +101,8 @@ class Gate:
 
     def _refuse(self, entry: Entry, reasons: Sequence[Incompatibility]) -> None:
         # Without a bound on times, other hardware or concurrency only hides the changes of times.
-        fatal = [reason for reason in reasons if not reason.timed or judge_times(self.bounds)]
+        timed = judge_times(self.bounds)
+        fatal = [reason for reason in reasons if _is_fatal(reason, timed=timed)]
         if fatal:
             names = " ".join(f"{self.option} {reason.name}" for reason in fatal[:3])
             message = (
@@ -109,6 +110,12 @@ class Gate:
                 f"to compare all the same: {names}"
             )
             raise BaselineError(message)
+
+    def _untimed(self, reasons: Sequence[Incompatibility]) -> str:
+        """Why times do not compare, empty where they do."""
+        timed = [reason for reason in reasons if reason.timed]
+        names = " ".join(f"{self.option} {reason.name}" for reason in timed if reason.measured)
+        return f"{summary(timed)}{f'; to compare all the same: {names}' if names else ''}"
 
     def _incompatibilities(self, entry: Entry) -> list[Incompatibility]:
         before = self.baseline.entry
@@ -159,7 +166,7 @@ def latest_baseline(
     nearest: tuple[str, list[Incompatibility]] | None = None
     for slug, candidate in _successes(registry):
         reasons = _unless_allowed(incompatibilities(candidate, entry), allowed)
-        reasons = [reason for reason in reasons if timed or not reason.timed]
+        reasons = [reason for reason in reasons if _is_fatal(reason, timed=timed)]
         if reasons:
             nearest = (slug, reasons) if nearest is None or len(reasons) < len(nearest[1]) else nearest
         elif date := future_date(candidate):
@@ -203,6 +210,12 @@ def _require_all_answers(name: str, images: Collection[str], measurements: Itera
     if missing:
         message = f"not comparable: the results of {name} lack {len(missing)} of {len(required)} answers"
         raise BaselineError(message)
+
+
+def _is_fatal(reason: Incompatibility, *, timed: bool) -> bool:
+    """Whether nothing is compared; ``timed`` says that times are to be judged."""
+    # What shows only after the run must not waste it: its bounds on words are judged, those on times are not.
+    return not reason.timed or (timed and not reason.measured)
 
 
 def _hint(entry: Entry, reasons: Sequence[Incompatibility]) -> str:

@@ -96,13 +96,19 @@ class Comparison:
     @property
     def broken(self) -> list[str]:
         """What got worse than allowed, and the figures of the later run that break a bound by themselves."""
-        return [*self.worse, *(level.name for level in self.levels if level.finding in FATAL)]
+        return [*self.worse, *self.unjudged, *(level.name for level in self.levels if level.finding in FATAL)]
 
     @property
     def worse(self) -> list[str]:
         """The figures that break a bound, the stages that lost outputs, and the unmeasured bounds."""
         lost = [f"{stage.stage} populated" for stage in self.populated if stage.lost]
-        return [*lost, *(row.name for row in self.rows if row.finding in FATAL), *self.unmeasured]
+        rows = [row.name for row in self.rows if row.finding in FATAL and row.name not in self.unjudged]
+        return [*lost, *rows, *self.unmeasured]
+
+    @property
+    def unjudged(self) -> list[str]:
+        """The figures with a bound that were not measured under the same conditions."""
+        return [row.name for row in self.rows if row.finding is Finding.NOT_COMPARABLE]
 
 
 def compare(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.redaction import one_line
-from pytest_setups.report import comparison_text
+from pytest_setups.report import comparison_text, server_counters_text
 from pytest_setups.report.reporter import MAX_NOTICE, Level, Notice
 from pytest_setups.run.verdict import Standing
 
@@ -25,6 +25,7 @@ def run_notices(result: RunResult, settings: Settings) -> Iterator[Notice]:
     yield from _comparison_notices(result)
     yield from _missed_groups(result)
     yield from _wait_notices(result)
+    yield from map(Notice, server_counters_text.doubts(result.performance.server_counters))
     yield from _verdict_notices(result, settings)
 
 

@@ -107,6 +107,7 @@ def measurement_of(outcome: Outcome) -> Measurement:
         latency_s=round(reply.latency_s, 6) if reply else None,
         ttft_s=round(reply.ttft_s, 6) if reply and reply.ttft_s is not None else None,
         prompt_tokens=reply.prompt_tokens if reply else None,
+        cached_tokens=reply.cached_tokens if reply else None,
         output_tokens=reply.output_tokens if reply else None,
         image_s=round(output.image_s, 6) if output and output.image_s is not None else None,
         waits=reply.waits or None if reply else None,

@@ -229,8 +229,12 @@ class ResultBuilder:
         except BaselineError as error:
             return _incomparable(result, self.connection.redactor.text(str(error)))
         result = replace(result, comparison=comparison, entry=_compared(result.entry, self.gate.name))
-        worse = comparison.comparison.worse
-        return _failed(result, f"worse than {self.gate.name}: {', '.join(worse)}") if worse else result
+        reasons = {
+            f"worse than {self.gate.name}": comparison.comparison.worse,
+            f"not comparable with {self.gate.name}": comparison.comparison.unjudged,
+        }
+        faults = [f"{reason}: {', '.join(names)}" for reason, names in reasons.items() if names]
+        return _failed(result, "; ".join(faults)) if faults else result
 
 
 def will_record(settings: Settings, verdict: Verdict) -> bool:
