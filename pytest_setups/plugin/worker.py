@@ -13,10 +13,11 @@ from pytest_setups.plugin.steps import EVIDENCE, EXPECTATIONS_TEST
 from pytest_setups.tagging.python_tagger import TaggerObjectError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Generator, Iterable, Iterator
 
     from pytest_setups.run.connection import Connection
 
+TAGGER_TEST: Final = "test_tagger"
 SUITE: Final = Path(__file__).parents[1] / "suite" / "test_setup.py"
 REPORT_ATTRIBUTE: Final = "setups_evidence"
 """pytest-xdist carries the attributes of a report to the controller as long as they are plain text."""
@@ -32,21 +33,29 @@ class Suite(pytest.Module):
         """Whether a function of that name is a test."""
         return name.startswith("test_")
 
+    def istestfunction(self, obj: object, name: str) -> bool:
+        """Whether a function is a test of this run; one that is dropped later costs as much as any other."""
+        return super().istestfunction(obj, name) and name not in self._idle
+
+    @property
+    def _idle(self) -> Iterator[str]:
+        """The tests for which this run has nothing to do, whatever the image."""
+        connection = self.config.stash[CONNECTION]
+        if connection.settings.tagger_command is None:
+            yield TAGGER_TEST
+        if not any(map(connection.judges_words_of, connection.samples.values())):
+            yield EXPECTATIONS_TEST
+
     def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
-        """The tests, without those for which this run has nothing to do."""
+        """The tests, without those for images of which nothing is expected."""
         # All images are parametrised first: pytest groups tests by the position of their image among them.
         return [item for item in super().collect() if not self._is_idle(item)]
 
     def _is_idle(self, item: pytest.Item | pytest.Collector) -> bool:
-        connection = self.config.stash[CONNECTION]
-        if not isinstance(item, pytest.Function):
-            return False
-        if item.originalname == "test_tagger":
-            return connection.settings.tagger_command is None
-        if item.originalname != EXPECTATIONS_TEST:
+        if not isinstance(item, pytest.Function) or item.originalname != EXPECTATIONS_TEST:
             return False
         sample: Any = item.callspec.params["setup_image"]
-        return not connection.judges_words_of(sample)
+        return not self.config.stash[CONNECTION].judges_words_of(sample)
 
 
 class Worker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from xdist.scheduler import LoadScopeScheduling
@@ -15,7 +16,21 @@ class ImageScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has n
     LoadScopeScheduling runs a test that crashed its worker again, which may crash every worker in turn.
     Here, as with xdist's default scheduler, it counts as failed, and the rest of its worker's tests go to
     the others.
+
+    A worker's work is what it has left: xdist keeps finished units too, counts all of them after each test
+    and searches the collection for each test that it assigns, so that 10,000 images would cost a hundred
+    times as much as 1,000.
     """
+
+    def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:
+        """A test has reported; with reruns it may do so again."""
+        nodeid = self.registered_collections[node][item_index]
+        workload, scope = self.assigned_work[node], self._split_scope(nodeid)
+        if scope in workload:
+            workload[scope][nodeid] = True
+            if all(workload[scope].values()):
+                del workload[scope]
+        self._reschedule(node)
 
     def remove_node(self, node: Any) -> str | None:
         """Take back a worker's work; the test it crashed in, or None."""
@@ -39,6 +54,17 @@ class ImageScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has n
             self._assign_work_unit(node)
         if not self.workqueue:
             node.shutdown()
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        """The position of each test in the collection, which is the same in all workers."""
+        return {nodeid: position for position, nodeid in enumerate(self.collection)}
+
+    def _assign_work_unit(self, node: Any) -> None:
+        """Assign the next unit to a worker."""
+        scope, unit = self.workqueue.popitem(last=False)
+        self.assigned_work[node][scope] = unit
+        node.send_runtest_some([self._positions[nodeid] for nodeid, done in unit.items() if not done])
 
     def _split_scope(self, nodeid: str) -> str:
         is_stage = nodeid.startswith(f"{SUITE_NODE}::") and nodeid.endswith("]")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Annotated, Literal
+import sys
+from io import BytesIO
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import (
     AwareDatetime,
@@ -116,6 +118,18 @@ class Measurement(Line):
     reference: ReferenceMatch | None = None
 
 
+_NO_NAMES: Final[set[str]] = set()
+
+
+def compact(measurement: Measurement) -> Measurement:
+    """The same measurement in a third of the memory, to be kept until the end of a run.
+
+    Pydantic keeps with each object the names of the fields that it was given, which nobody asks for here.
+    """
+    values = vars(measurement) | {"image": sys.intern(measurement.image)}
+    return Measurement.model_construct(_NO_NAMES, **values)
+
+
 def read_measurements(root: Path, results: Results) -> list[Measurement]:
     """The last attempts in a results file of the registry folder ``root``.
 
@@ -127,12 +141,15 @@ def read_measurements(root: Path, results: Results) -> list[Measurement]:
         if hashlib.sha256(data).hexdigest() != results.sha256:
             message = f"{results.file}: checksum mismatch; restore the file"
             raise EntryError(message)
-        measurements = [Measurement.model_validate_json(line) for line in data.splitlines()]
+        # Attempts are in order of time, so that of each sample the last one remains.
+        last: dict[tuple[str, Stage, int], Measurement] = {}
+        for line in BytesIO(data):
+            measured = compact(Measurement.model_validate_json(line))
+            last[measured.image, measured.stage, measured.sample] = measured
     except OSError as error:
         message = f"{root / results.file} cannot be read: {error.strerror}"
         raise EntryError(message) from None
     except ValidationError as error:
         message = f"{results.file} does not hold measurements: {faults(error)[0]}"
         raise EntryError(message) from None
-    # Attempts are in order of time, so that of each sample the last one remains.
-    return list({(m.image, m.stage, m.sample): m for m in measurements}.values())
+    return list(last.values())

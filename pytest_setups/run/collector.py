@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_setups.registry.entry import Stage
-from pytest_setups.registry.measurement import Measurement
+from pytest_setups.registry.measurement import Measurement, compact
 from pytest_setups.run.evidence import (
     ExpectationEvidence,
     ModelsEvidence,
@@ -51,17 +52,14 @@ class Collected:
         return sorted({measurement.image for measurement in self.measurements})
 
 
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    measurement: Measurement
-    line: str
-
-
 @dataclass(slots=True)
 class Collector:
-    """Takes lines until the run ends; of several attempts at one measurement all are kept."""
+    """Takes lines until the run ends; of several attempts at one measurement all are kept.
 
-    _attempts: dict[MeasurementKey, list[_Attempt]] = field(default_factory=lambda: defaultdict(list))
+    Kept are the lines, which pytest's own reports hold anyway: measurements take several times the memory.
+    """
+
+    _attempts: dict[MeasurementKey, list[str]] = field(default_factory=lambda: defaultdict(list))
     _models: ModelsEvidence | None = None
     _vision: VisionEvidence | None = None
     _tagger: TaggerEvidence | None = None
@@ -86,29 +84,35 @@ class Collector:
         # Workers report in any order; a results file is the same for the same measurements.
         order = list(Stage)
         keys = sorted(self._attempts, key=lambda key: (*key[:2], order.index(key[2])))
-        attempts = {key: self._judged_attempts(key) for key in keys}
+        measurements: list[Measurement] = []
+        lines: list[str] = []
+        for key in keys:
+            measurement, line = self._last_attempt(key)
+            measurements.append(compact(measurement))
+            lines += [*self._attempts[key][:-1], line]
         return Collected(
-            measurements=[attempts[key][-1].measurement for key in keys],
-            lines=[attempt.line for key in keys for attempt in attempts[key]],
+            measurements=measurements,
+            lines=lines,
             models=self._models,
             vision=self._vision,
             tagger=self._tagger,
             expectations=dict(sorted(self._expectations.items())),
         )
 
-    def _judged_attempts(self, key: MeasurementKey) -> list[_Attempt]:
-        """The attempts at a measurement; the last one at a description carries the result of its image."""
+    def _last_attempt(self, key: MeasurementKey) -> tuple[Measurement, str]:
+        """The last attempt at a measurement, and its line; a description carries the result of its image."""
         image, sample, stage = key
-        *earlier, last = self._attempts[key]
+        line = self._attempts[key][-1]
+        measurement = Measurement.model_validate_json(line)
         evidence = self._expectations.get((image, sample))
         if stage is not Stage.DESCRIPTION or evidence is None or evidence.result is None:
-            return [*earlier, last]
-        measurement = last.measurement.model_copy(update={"expectations": evidence.result})
-        return [*earlier, _Attempt(measurement, measurement.model_dump_json())]
+            return measurement, line
+        measurement = measurement.model_copy(update={"expectations": evidence.result})
+        return measurement, measurement.model_dump_json()
 
     def _add_measurement(self, measurement: Measurement, line: str) -> None:
-        attempts = self._attempts[measurement.image, measurement.sample, measurement.stage]
+        image = sys.intern(measurement.image)  # the stages of an image share its name
+        attempts = self._attempts[image, measurement.sample, measurement.stage]
         if attempts:  # a rerun: only this process knows how many came before
-            measurement = measurement.model_copy(update={"attempt": len(attempts) + 1})
-            line = measurement.model_dump_json()
-        attempts.append(_Attempt(measurement, line))
+            line = measurement.model_copy(update={"attempt": len(attempts) + 1}).model_dump_json()
+        attempts.append(line)
