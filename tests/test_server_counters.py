@@ -369,3 +369,17 @@ def test_an_entry_without_counters_compares_as_before(run: Run, project: pytest.
 
     assert result.ret == 0
     result.stdout.fnmatch_lines(["caption.p50 * ok"])
+
+
+@pytest.mark.usefixtures("vllm")
+def test_the_report_shows_the_counters(run: Run, project: pytest.Pytester) -> None:
+    run("-k", "caption")
+    result = run("--setup-report=report.html")
+
+    page = (project.path / "report.html").read_text("utf-8")
+    section = page.partition('<h2 id="counted">')[2].partition("</section>")[0]
+    assert "9 requests finished (9 stop)" in section
+    assert "3 of 3 pictures were in the server&#39;s cache before this run" in section
+    assert "server_counters" not in section
+    assert "cache_dtype" in section
+    result.stdout.fnmatch_lines(["report: *"])

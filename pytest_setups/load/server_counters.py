@@ -307,8 +307,12 @@ def _absent(names: CounterNames, known: tuple[object, ...]) -> str | None:
 
 
 def _configuration(sample: MetricSample) -> dict[str, str]:
-    """The labels of a gauge that holds settings; those that are not set are left out."""
-    settled = {name: value for name, value in sorted(sample.labels.items()) if value not in {"", "None"}}
+    """The labels of a gauge that holds settings; those that are not set, and internal ones, are left out."""
+    settled = {
+        name: value
+        for name, value in sorted(sample.labels.items())
+        if value not in {"", "None"} and name != "engine" and not name.startswith("_")
+    }
     return {
         one_line(name, 60): one_line(value, MAX_LABEL) for name, value in list(settled.items())[:MAX_LABELS]
     }

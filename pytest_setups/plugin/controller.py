@@ -22,7 +22,7 @@ from pytest_setups.plugin.preflight import (
     check_report,
     refuse_two_kinds_of_concurrency,
 )
-from pytest_setups.plugin.steps import begins_measuring
+from pytest_setups.plugin.steps import begins_measuring, ends_measuring
 from pytest_setups.plugin.worker import REPORT_ATTRIBUTE, REQUESTS_OUTPUT
 from pytest_setups.redaction import one_line, redact
 from pytest_setups.registry.git_repository import git_state
@@ -133,9 +133,11 @@ class Controller:
         return terminal.header(RunHeader.of(self._connection, self._concurrency))
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Start the meters with the first test that measures."""
+        """Start the meters with the first test that measures, and stop them before any other experiment."""
         if begins_measuring(nodeid):
             self._meters.start()
+        elif ends_measuring(nodeid):
+            self._meters.stop()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect what a test's report carries."""

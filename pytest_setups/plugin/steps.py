@@ -47,6 +47,8 @@ STAGE_TESTS: Final[Mapping[str, Sequence[Stage]]] = {
 
 _MEASURING: Final = tuple(f"{SUITE_NODE}::{test}" for test in ("test_tagger", *STAGE_TESTS))
 
+_EXPERIMENTS: Final = frozenset({f"{SUITE_NODE}::test_capacity", f"{SUITE_NODE}::test_soak"})
+
 
 @dataclass(frozen=True, slots=True)
 class SuiteSteps:
@@ -147,6 +149,11 @@ def tag(connection: Connection, items: Sequence[pytest.Item], sample: Sample, ch
 def begins_measuring(nodeid: str) -> bool:
     """Whether a test asks the server for outputs that are measured, or runs the tagger that does."""
     return nodeid.partition("[")[0] in _MEASURING
+
+
+def ends_measuring(nodeid: str) -> bool:
+    """Whether a test loads the server in a way of its own, after all outputs have been measured."""
+    return nodeid in _EXPERIMENTS
 
 
 def _fail_for(reason: str | None) -> None:

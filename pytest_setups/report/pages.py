@@ -13,7 +13,7 @@ from pytest_setups.registry.parsing import EntryError
 from pytest_setups.registry.timeline import date_order
 from pytest_setups.regression.baseline import BaselineError, Gate, is_path, load_baseline
 from pytest_setups.regression.levels import judge_levels
-from pytest_setups.report import comparison_text, library_text
+from pytest_setups.report import comparison_text, library_text, server_counters_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -86,6 +86,16 @@ class ReportData:
     def off_vocabulary(self) -> list[str]:
         """The most frequent keywords off the vocabulary, a line at most."""
         return list(library_text.off_vocabulary(self.measurements))
+
+    @property
+    def server_counters(self) -> list[str]:
+        """What the server counted during the run, in sentences."""
+        return list(server_counters_text.sentences(self.entry.performance.server_counters))
+
+    @property
+    def doubts(self) -> list[str]:
+        """What of it puts the times in doubt."""
+        return list(server_counters_text.doubts(self.entry.performance.server_counters))
 
     @property
     def images(self) -> list[ImageResult]:
