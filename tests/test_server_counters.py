@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -110,6 +111,18 @@ def test_requests_of_another_tagger_are_not_known(run: Run, project: pytest.Pyte
     assert counters["finished"]["stop"] == 9
     assert counters["own_requests"] is counters["requests_of_others"] is None
     assert counters["missing"]["requests_of_others"] == "the requests of another tagger are not known"
+
+
+@pytest.mark.usefixtures("vllm")
+def test_the_requests_of_a_crashed_worker_are_not_known(run: Run, project: pytest.Pytester) -> None:
+    project.makepyfile(test_own="import os\n\ndef test_own(): os._exit(1)")
+    suite = ("--pyargs", "pytest_setups.suite.test_setup")
+    run("-n", "2", "--record-failed", *suite, "test_own.py")
+
+    counters = counters_of(only_entry(project.path))
+    assert counters["finished"]["stop"] >= 9
+    assert counters["requests_of_others"] is None
+    assert counters["missing"]["own_requests"] == "the requests of a worker that crashed are not known"
 
 
 def test_a_server_that_was_started_again_gives_no_figures(
@@ -336,6 +349,15 @@ def test_sglang_counts_retractions_and_cached_tokens(server: Scripted, colon: st
     assert (record.prompt_tokens, record.output_tokens) == (600, 60)
     assert (record.prefix_cache_hits, record.prefix_cache_queries) == (400, 600)
     assert (record.preemptions, record.queue_s, record.requests_of_others) == (2, 0.25, 3)
+
+
+def test_only_requests_within_the_span_are_the_runs_own(server: Scripted) -> None:
+    texts = iter([SGLANG.format(0, 0, 0, 0, 0, 0), SGLANG.format(700, 70, 0, 5, 0, 0)])
+    server.routes["/metrics"] = lambda: Reply(next(texts).encode())
+    now, log = time.time(), RequestLog()
+    log.answered.extend([(now - 100, 300), (now + 100, 300)])
+    record = measured(server, "sglang", log, lambda: log.answered.append((time.time(), 300)))
+    assert (record.own_requests, record.requests_of_others, record.prompt_tokens_of_others) == (1, 4, 400)
 
 
 def test_tgi_counts_requests_and_waiting(server: Scripted) -> None:

@@ -60,8 +60,8 @@ class Reading:
         return totals or samples
 
 
-def read(client: Client, names: CounterNames) -> Reading:
-    """Ask a server for its metrics.
+def read(client: Client, names: CounterNames, *, only: Names = ()) -> Reading:
+    """Ask a server for its metrics, or for these ``only``, which takes a fraction of the time to parse.
 
     Raises:
         ReadingError: it has none, does not answer in time, or answers what cannot be parsed.
@@ -72,11 +72,18 @@ def read(client: Client, names: CounterNames) -> Reading:
     except ServerError as error:
         advice = f"; start it {names.switch}" if error.status in {404, 501} and names.switch else ""
         raise ReadingError(f"{error}{advice}") from None
+    if only:
+        return Reading(before, time.time(), _samples(_lines_of(text, only), names.prefix))
     samples = _samples(text, names.prefix)
     if not any(name.startswith(names.prefix) for name in samples):
         advice = f"; start it {names.switch}" if names.switch else ""
         raise ReadingError(f"{ROUTE} has no metrics of {names.backend}{advice}")
     return Reading(before, time.time(), samples)
+
+
+def _lines_of(text: str, names: Names) -> str:
+    """The lines of these metrics, without those that say what kind they are of: gauges need none."""
+    return "\n".join(line for line in text.splitlines() if line.replace(":", "_", 1).startswith(names))
 
 
 def _samples(text: str, prefix: str) -> Mapping[str, Sequence[MetricSample]]:

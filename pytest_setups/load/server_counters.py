@@ -64,9 +64,10 @@ class GaugeSampler:
         while not self._stopped.wait(interval_s):
             interval_s = min(2 * interval_s, LONGEST_INTERVAL_S)
             try:
-                samples = read(self._client, self._names).values(self._names.kv_cache)
+                reading = read(self._client, self._names, only=self._names.kv_cache)
             except ReadingError:
                 return  # a server that is busy or gone is not asked again and again
+            samples = reading.values(self._names.kv_cache)
             if not samples:
                 return
             self.readings += 1
@@ -147,7 +148,7 @@ class ServerCounters:
                 ("own_requests", "requests_of_others", "prompt_tokens_of_others"), own.unknown
             )
             return
-        span = _OwnSpan.of(own.log, differences.first)
+        span = _OwnSpan.of(own.log, differences.first, differences.last)
         figures["own_requests"] = span.requests
         if figures["finished"] is None:
             missing["requests_of_others"] = missing["finished"]
@@ -192,12 +193,12 @@ class _OwnSpan:
     failed: int
 
     @classmethod
-    def of(cls, log: RequestLog, first: Reading) -> _OwnSpan:
-        begin = first.before - GRACE_S
+    def of(cls, log: RequestLog, first: Reading, last: Reading) -> _OwnSpan:
+        begin, end = first.before - GRACE_S, last.after
         return cls(
-            inside=[tokens for end, tokens in log.answered if end > first.after],
-            at_start=[tokens for end, tokens in log.answered if begin < end <= first.after],
-            failed=sum(end > begin for end in log.unanswered),
+            inside=[tokens for ended, tokens in log.answered if first.after < ended <= end],
+            at_start=[tokens for ended, tokens in log.answered if begin < ended <= first.after],
+            failed=sum(begin < ended <= end for ended in log.unanswered),
         )
 
     @property
