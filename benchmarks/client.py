@@ -1,4 +1,4 @@
-"""What the client costs: CPU of one request, and the wall time of many images at once.
+"""What the client costs: CPU of one request, and of preparing a picture.
 
 Run with ``python -m benchmarks.client``. The CPU is that of this process alone; the server is another
 one, and bare httpx with a ready-made body is measured in turn with ours.
@@ -20,21 +20,16 @@ import httpx
 from pytest_setups.api.client import Client
 from pytest_setups.registry.entry import Stage
 from pytest_setups.serving.processes.server_process import free_port
-from pytest_setups.tagging.images import PreparedImage, Sample, encode
-from pytest_setups.tagging.prefetch import PrefetchedOutcomes, SequentialOutcomes
+from pytest_setups.tagging.images import PreparedImage, encode
 from pytest_setups.tagging.prompts import load_prompts
 from pytest_setups.tagging.request import Request
-from pytest_setups.tagging.served_tagger import ServedTagger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 PICTURE_BYTES: Final = 300 * 1024
 REQUESTS: Final = 200
 ROUNDS: Final = 15
-IMAGES: Final = 60
-ANSWER_S: Final = 0.1
 
 
 @contextmanager
@@ -97,34 +92,6 @@ def _cpu_ms(ask: Callable[[], object]) -> float:
     return (time.process_time() - start) / REQUESTS * 1000
 
 
-def wall_time(folder: Path) -> None:
-    """Print the seconds that 60 images of three stages take at 100 ms an answer, beside the ideal."""
-    from PIL import Image
-
-    samples = [Sample(f"{number}.png", folder / f"{number}.png") for number in range(IMAGES)]
-    for number, sample in enumerate(samples):
-        Image.effect_noise((640, 480), number + 1).convert("RGB").save(sample.path)
-    with instant_server(ANSWER_S) as url:
-        for at_once in (1, 8, 32):
-            client = Client(base_url=url, api_key=None, timeout_s=30, connections=at_once)
-            tagger = ServedTagger(client, request(), max_edge=1024, at_once=at_once)
-            plan = {sample: tuple(Stage) for sample in samples}
-            source = (
-                SequentialOutcomes(tagger)
-                if at_once == 1
-                else PrefetchedOutcomes(tagger, plan, at_once, client.abort)
-            )
-            start = time.perf_counter()
-            for sample in samples:
-                for stage in Stage:
-                    source.take(sample, stage)
-            seconds = time.perf_counter() - start
-            source.close()
-            client.close()
-            ideal = -(-IMAGES // at_once) * len(Stage) * ANSWER_S
-            print(f"N={at_once}: {seconds:.2f} s, ideal {ideal:.2f} s, {seconds / ideal:.2f} times it")
-
-
 def preparation() -> None:
     """Print milliseconds that encoding one picture of 1024 pixels takes."""
     from PIL import Image
@@ -137,10 +104,5 @@ def preparation() -> None:
 
 
 if __name__ == "__main__":
-    import tempfile
-    from pathlib import Path
-
     cpu_per_request()
     preparation()
-    with tempfile.TemporaryDirectory() as name:
-        wall_time(Path(name))

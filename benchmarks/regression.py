@@ -29,7 +29,7 @@ from pytest_setups.regression.findings import Finding
 from pytest_setups.run.evidence import measurement_of
 from pytest_setups.serving.processes.server_process import free_port
 from pytest_setups.serving.server import wait_until_ready
-from pytest_setups.tagging.images import Sample, find_samples
+from pytest_setups.tagging.images import Sample, find_samples, prepare
 from pytest_setups.tagging.prefetch import SequentialOutcomes
 from pytest_setups.tagging.prompts import load_prompts
 from pytest_setups.tagging.request import Request, readiness_request
@@ -61,7 +61,9 @@ def measured_run() -> Run:
             request = Request(
                 dict.fromkeys(Stage, demo.SERVED_MODEL_NAME), load_prompts("default"), parameters
             )
-            source = SequentialOutcomes(ServedTagger(client, request, max_edge=1024))
+            source = SequentialOutcomes(
+                ServedTagger(client, request, lambda sample: prepare(sample.path, 1024))
+            )
             images = find_samples([demo.sample_images()])
             return [
                 measurement_of(check_outcome(source.take(Sample(image.name, image.path, nth), stage)))

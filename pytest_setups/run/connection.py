@@ -22,9 +22,10 @@ from pytest_setups.serving.processes.batch_program import ProgramResult
 from pytest_setups.serving.processes.server_process import LaunchError
 from pytest_setups.serving.server import Server, query_server, wait_until_ready, warm_up
 from pytest_setups.tagging.appearance import Appearance
+from pytest_setups.tagging.asking_process import AskingJob, AskingProcess
 from pytest_setups.tagging.command_tagger import CommandTagger, TaggerFolder
-from pytest_setups.tagging.images import ImageError, file_sha256, warm_up_picture
-from pytest_setups.tagging.prefetch import PrefetchedOutcomes, SequentialOutcomes
+from pytest_setups.tagging.images import ImageError, file_sha256, prepare, warm_up_picture
+from pytest_setups.tagging.prefetch import PlannedOutcomes, SequentialOutcomes, ThreadedDeliveries
 from pytest_setups.tagging.request import Request, readiness_request
 from pytest_setups.tagging.served_tagger import ServedTagger
 
@@ -356,7 +357,21 @@ class Connection:
         # A tagger command has tagged every picture before its first output is taken.
         if at_once == 1 or not plan or self.settings.tagger_command is not None:
             return SequentialOutcomes(tagger)
-        return PrefetchedOutcomes(tagger, plan, at_once, self.client.abort)
+        if isinstance(tagger, ServedTagger):
+            return PlannedOutcomes(tagger, plan, AskingProcess(self._asking_job(plan)))
+        return PlannedOutcomes(tagger, plan, ThreadedDeliveries(tagger, plan, at_once))
+
+    def _asking_job(self, plan: Mapping[Sample, Sequence[Stage]]) -> AskingJob:
+        settings = self.settings
+        return AskingJob(
+            base_url=self._base_url,
+            api_key=settings.api_key(),
+            timeout_s=settings.timeout,
+            request=self.request,
+            max_edge=settings.max_edge,
+            at_once=settings.concurrency,
+            plan=plan,
+        )
 
     def _tagger(self) -> Tagger:
         settings = self.settings
@@ -364,9 +379,7 @@ class Connection:
             return self.command_tagger
         if self.python_tagger is not None:
             return self.python_tagger
-        return ServedTagger(
-            self.client, self.request, max_edge=settings.max_edge, at_once=settings.concurrency
-        )
+        return ServedTagger(self.client, self.request, lambda sample: prepare(sample.path, settings.max_edge))
 
     def _command_tagger(
         self, command: CommandTemplate, folder: TaggerFolder, result: ProgramResult | None

@@ -1,23 +1,23 @@
-"""Where a test gets an image's outcome from: asked when the test runs, or prefetched, several images at once.
+"""Where a test gets an image's outcome from: asked when the test runs, or made before, many at once.
 
 Tests run one after another, as pytest runs them. Requests are concurrent only because the images of the
-tests to come are tagged in threads meanwhile.
+tests to come are tagged meanwhile, in another process or, by a user's own tagger, in threads.
 """
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
-from pytest_setups.tagging.outputs import Outcome
 from pytest_setups.tagging.tagger import ImageOutcomes
+from pytest_setups.tagging.tagging_threads import Delivery, TaggingThreads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from pytest_setups.registry.entry import Stage
     from pytest_setups.tagging.images import Sample
+    from pytest_setups.tagging.outputs import Outcome
     from pytest_setups.tagging.tagger import Tagger
 
 
@@ -58,39 +58,55 @@ class SequentialOutcomes:
         """Nothing to do: no request is open between two tests."""
 
 
-class PrefetchedOutcomes:
-    """Outcomes that threads make in the order of a plan, up to ``at_once`` images at the same time.
+class DeliverySource(Protocol):
+    """Makes the outcomes of a plan."""
 
-    Only these images are held, so memory does not increase with the length of the plan.
+    def receive(self) -> Delivery:
+        """What comes next, of whichever image and stage."""
+
+    def close(self) -> None:
+        """Make no more."""
+
+
+class ThreadedDeliveries:
+    """Outcomes made in threads of this process, as a user's own tagger needs it."""
+
+    def __init__(self, tagger: Tagger, plan: Mapping[Sample, Sequence[Stage]], at_once: int) -> None:
+        self._deliveries: SimpleQueue[Delivery] = SimpleQueue()
+        self._threads = TaggingThreads(tagger, plan, at_once, self._deliveries.put)
+
+    def receive(self) -> Delivery:
+        """What comes next, of whichever image and stage."""
+        return self._deliveries.get()
+
+    def close(self) -> None:
+        """Begin no more outcomes, and wait for those that are begun: the user's code cannot be ended."""
+        self._threads.stop()
+
+
+class PlannedOutcomes:
+    """Outcomes that are made in the order of a plan while tests run, several images at the same time.
+
+    Those that have not been taken yet wait here: they are small. Pictures do not.
 
     Args:
-        tagger: makes the outputs; it is called from several threads.
+        tagger: makes an outcome that is taken a second time.
         plan: the images in the order in which tests take them, each with its stages in order.
-        at_once: the number of threads, and of images that are tagged at the same time.
-        abort: ends the open requests of all threads.
+        source: makes all the others.
     """
 
     def __init__(
-        self,
-        tagger: Tagger,
-        plan: Mapping[Sample, Sequence[Stage]],
-        at_once: int,
-        abort: Callable[[], None],
+        self, tagger: Tagger, plan: Mapping[Sample, Sequence[Stage]], source: DeliverySource
     ) -> None:
         self._tagger = tagger
-        self._plan = plan
-        self._samples = list(plan)
-        self._position = {sample: position for position, sample in enumerate(self._samples)}
-        self._at_once = at_once
-        self._abort = abort
-        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="setup-tagger")
-        self._stopped = threading.Event()
-        self._submitted = 0
+        self._source = source
+        self._expected = {(sample, stage) for sample, stages in plan.items() for stage in stages}
+        self._errors: dict[tuple[Sample, Stage], BaseException] = {}
         self._images: dict[Sample, ImageOutcomes] = {}
-        self._futures: dict[tuple[Sample, Stage], Future[Outcome]] = {}
+        self._current: Sample | None = None
 
     def take(self, sample: Sample, stage: Stage) -> Outcome:
-        """The prefetched outcome; a new one where it was taken before or is not in the plan."""
+        """The outcome that was made; a new one where it was taken before or is not in the plan."""
         # A rerun, and the fixture `tagging` of a user's own test, take an outcome a second time.
         return self._outcomes_of(sample, stage).take(stage)
 
@@ -99,46 +115,34 @@ class PrefetchedOutcomes:
         return self._outcomes_of(sample, stage).get(stage)
 
     def close(self) -> None:
-        """Drop the images that are not begun, and end the requests of the others."""
-        self._stopped.set()
-        # First the images that wait are dropped, then the open requests are cut: the other way round, a
-        # thread whose request was cut would begin the next image. The last line waits for the threads.
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        self._abort()
-        self._pool.shutdown()
+        """Make no more outcomes, and end the requests that are under way."""
+        self._source.close()
 
     def _outcomes_of(self, sample: Sample, stage: Stage) -> ImageOutcomes:
-        """The outcomes of an image; that of this stage is made if it is in the plan."""
-        if sample in self._position:
-            self._advance_to(sample)
-        future = self._futures.pop((sample, stage), None)
-        if future is not None:
-            future.result()
+        """The outcomes of an image; that of this stage is there if it is in the plan."""
+        self._forget_before(sample)
+        while (sample, stage) in self._expected:
+            self._receive()
+        error = self._errors.pop((sample, stage), None)
+        if error is not None:
+            raise error
+        return self._image(sample)
+
+    def _forget_before(self, sample: Sample) -> None:
+        """Forget the image that was taken before this one, unless not all of its outcomes were taken."""
+        before, self._current = self._current, sample
+        if before is not None and before != sample and not self._image(before).untaken:
+            del self._images[before]
+
+    def _receive(self) -> None:
+        delivery = self._source.receive()
+        self._expected.discard((delivery.sample, delivery.stage))
+        if isinstance(delivery.result, BaseException):
+            self._errors[delivery.sample, delivery.stage] = delivery.result
+        else:
+            self._image(delivery.sample).put(delivery.result)
+
+    def _image(self, sample: Sample) -> ImageOutcomes:
         if sample not in self._images:
             self._images[sample] = ImageOutcomes(self._tagger, sample)
         return self._images[sample]
-
-    def _advance_to(self, sample: Sample) -> None:
-        """Forget the images before this one, and submit images until ``at_once`` are under way."""
-        position = self._position[sample]
-        for done in [other for other in self._images if self._position.get(other, -1) < position]:
-            del self._images[done]
-        while self._submitted < min(position + self._at_once, len(self._samples)):
-            self._submit(self._samples[self._submitted])
-            self._submitted += 1
-
-    def _submit(self, sample: Sample) -> None:
-        image = self._images[sample] = ImageOutcomes(self._tagger, sample)
-        futures = {stage: Future[Outcome]() for stage in self._plan[sample]}
-        self._futures.update({(sample, stage): future for stage, future in futures.items()})
-        self._pool.submit(self._make_outcomes, image, futures)
-
-    def _make_outcomes(self, image: ImageOutcomes, futures: Mapping[Stage, Future[Outcome]]) -> None:
-        for stage, future in futures.items():
-            if self._stopped.is_set():
-                return
-            try:
-                future.set_result(image.get(stage))
-            except BaseException as error:
-                # Whatever ended the thread is raised in the test, which would otherwise wait forever.
-                future.set_exception(error)

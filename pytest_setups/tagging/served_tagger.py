@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import threading
 from typing import TYPE_CHECKING
 
 from pytest_setups.registry.entry import Stage
-from pytest_setups.tagging.images import Sample, prepare
+from pytest_setups.tagging.images import ImageError
 from pytest_setups.tagging.keywords import parse_keywords
 from pytest_setups.tagging.outputs import Output
 from pytest_setups.tagging.reasoning import without_reasoning
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pytest_setups.api.client import Client
+    from pytest_setups.tagging.images import PreparedImage, Sample
     from pytest_setups.tagging.request import Request
+
+
+class _LastPicture(threading.local):
+    """The picture that this thread sent last, or why it cannot be prepared."""
+
+    sample: Sample | None = None
+    picture: PreparedImage | ImageError
 
 
 class ServedTagger:
@@ -24,18 +32,16 @@ class ServedTagger:
     Args:
         client: sends the requests.
         request: what they have in common.
-        max_edge: the longest edge of a sent image, in pixels.
-        at_once: the number of images that are tagged at the same time; so many are kept prepared, since
-            each is sent three times.
+        prepare: gives the picture of a sample that is sent; it raises ImageError where there is none.
     """
 
     chained = True
 
-    def __init__(self, client: Client, request: Request, *, max_edge: int, at_once: int = 1) -> None:
+    def __init__(self, client: Client, request: Request, prepare: Callable[[Sample], PreparedImage]) -> None:
         self._client = client
         self._request = request
-        # Least recently used: an image is not asked for any more once `at_once` others have begun.
-        self._prepared = lru_cache(maxsize=at_once)(lambda sample: prepare(sample.path, max_edge))
+        self._prepare = prepare
+        self._last = _LastPicture()
 
     def tag(self, stage: Stage, sample: Sample, caption: str, keywords: Sequence[str]) -> Output:
         """The output of one stage.
@@ -46,7 +52,7 @@ class ServedTagger:
         """
         prompts = self._request.prompts
         prompt = prompts.of(stage, caption, keywords)
-        body = self._request.body(stage, prompt, self._prepared(sample))
+        body = self._request.body(stage, prompt, self._picture(sample))
         reply = self._client.chat(body, stream=self._request.stream)
         return Output(
             stage=stage,
@@ -58,3 +64,18 @@ class ServedTagger:
             caption=caption if stage is Stage.DESCRIPTION else "",
             schema=self._request.schema if stage is Stage.KEYWORDS else None,
         )
+
+    def _picture(self, sample: Sample) -> PreparedImage:
+        """The picture of a sample, prepared once for its three stages, which one thread asks for in turn."""
+        last = self._last
+        if last.sample != sample:
+            last.sample, last.picture = sample, self._prepared(sample)
+        if isinstance(last.picture, ImageError):
+            raise last.picture
+        return last.picture
+
+    def _prepared(self, sample: Sample) -> PreparedImage | ImageError:
+        try:
+            return self._prepare(sample)
+        except ImageError as error:
+            return error

@@ -43,11 +43,20 @@ class ImageOutcomes:
         self._outcomes: dict[Stage, Outcome] = {}
         self._untaken: set[Stage] = set()
 
+    @property
+    def untaken(self) -> bool:
+        """Whether an outcome was made that has not been taken."""
+        return bool(self._untaken)
+
+    def put(self, outcome: Outcome) -> None:
+        """Keep an outcome that was made elsewhere, until it is taken."""
+        self._outcomes[outcome.stage] = outcome
+        self._untaken.add(outcome.stage)
+
     def get(self, stage: Stage) -> Outcome:
         """The outcome of a stage, made now unless it was made before."""
         if stage not in self._outcomes:
-            self._outcomes[stage] = self._make(stage)
-            self._untaken.add(stage)
+            self.put(self._make(stage))
         return self._outcomes[stage]
 
     def take(self, stage: Stage) -> Outcome:
