@@ -6,6 +6,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.registry.entry import Stage
+from pytest_setups.regression.performance_figures import CAPACITY_PREFIX
 from pytest_setups.tagging.command_template import LANGUAGE_PLACEHOLDERS
 from pytest_setups.tagging.keyword_schema import MAX_TERMS
 
@@ -29,6 +30,7 @@ def contradictions(settings: Settings) -> Iterator[str]:
     yield from _in_entry(settings)
     yield from _in_tagger(settings)
     yield from _in_keywords(settings)
+    yield from _in_load(settings)
     yield from _in_comparison(settings)
 
 
@@ -75,6 +77,21 @@ def _in_keywords(settings: Settings) -> Iterator[str]:
             yield f"--setup-fail-if {bound.text} needs --setup-reference metadata"
     if settings.structured:
         yield from _with_schema(settings)
+
+
+def _in_load(settings: Settings) -> Iterator[str]:
+    if settings.capacity is None:
+        for name in ("slo", "library"):
+            if getattr(settings, name) is not None:
+                yield f"--setup-{name} needs --setup-capacity"
+        for bound in settings.fail_if:
+            if any(name.startswith(CAPACITY_PREFIX) for name in bound.names):
+                yield f"--setup-fail-if {bound.text} needs --setup-capacity"
+    elif settings.tagger_command is not None:
+        yield (
+            "--setup-capacity: a tagger command tags all pictures in one go, and how many at once is its own "
+            "affair; leave one of the two out"
+        )
 
 
 def _with_schema(settings: Settings) -> Iterator[str]:

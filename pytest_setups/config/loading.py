@@ -16,6 +16,7 @@ from pytest_setups.config.settings import Settings, SettingsError
 from pytest_setups.config.vocabulary_file import load_vocabulary
 from pytest_setups.redaction import encodable, redact, redact_command
 from pytest_setups.regression.bounds import names_run_figure
+from pytest_setups.regression.performance_figures import CAPACITY_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,11 +100,20 @@ def _drop_what_this_run_does_not_use(values: dict[str, Any], given: Mapping[str,
         unused |= {"fail_if", "baseline_allow"}
     if not values.get("record") and not values.get("record_failed"):
         unused.add("slug")
+    if "capacity" not in values:
+        unused |= {"slo", "library"}
+        _drop_bounds_on_capacity(values, given)
     for field in unused & set(values):
         if given[field].source is not Source.COMMAND_LINE:
             unused_value = values.pop(field)
             if field == "fail_if":  # figures of one run are judged without a baseline
                 values[field] = [text for text in unused_value if names_run_figure(text)]
+
+
+def _drop_bounds_on_capacity(values: dict[str, Any], given: Mapping[str, GivenValue]) -> None:
+    if "fail_if" in values and given["fail_if"].source is not Source.COMMAND_LINE:
+        bounds = values["fail_if"]
+        values["fail_if"] = [text for text in bounds if not text.strip().lower().startswith(CAPACITY_PREFIX)]
 
 
 def _values_of_entry(values: dict[str, Any], given: GivenValue) -> dict[str, Any]:

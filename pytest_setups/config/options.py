@@ -32,6 +32,7 @@ class Group(StrEnum):
     PICTURES = "pictures and prompts"
     LIBRARY = "photo library"
     MEASUREMENT = "measurement"
+    LOAD = "load"
     TAGGER = "tagger"
     LAUNCH = "launch"
     RECORD = "record"
@@ -210,6 +211,14 @@ OPTIONS: Final = (
     Option("repeat", _M, "samples to take of every stage of every image: all images once, then all again",
            "N", _INT, 1, needs_run=True),
     Option("warmup", _M, "requests before the measured ones, left out of the figures", "N", _INT, 1),
+
+    Option("capacity", Group.LOAD, "measure images per second and the times of an image at these numbers of "
+           "images at once; without a value: at 1, 2, 4 and so on, until the throughput stops growing",
+           "N,N,...", value_optional=True, needs_run=True),
+    Option("slo", Group.LOAD, "how long an image may take, for the largest number at once that keeps it: "
+           "image.p95:10s", "FIGURE:TIME", in_environment=True, needs_run=True),
+    Option("library", Group.LOAD, "photographs to predict the hours for, such as 80000", "N", _INT,
+           in_environment=True, needs_run=True),
 
     Option("tagger-command", Group.TAGGER, "command of a tagger to verify in place of the built-in one, run "
            "once without a shell; placeholders: {images} {output} (both required) {summary} "

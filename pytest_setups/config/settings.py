@@ -20,6 +20,7 @@ from pytest_setups.config.field_values import (
     StageLanguages,
     TaggerCommand,
 )
+from pytest_setups.config.load_values import Levels, SloText
 from pytest_setups.config.options import default
 from pytest_setups.redaction import command_secrets, environment_secrets, json_secrets
 from pytest_setups.registry.entry import Entry, Stage
@@ -73,6 +74,9 @@ class Settings(BaseModel):
     concurrency: int = Field(default("concurrency"), ge=1, le=256)
     repeat: int = Field(default("repeat"), ge=1, le=1000)
     warmup: int = Field(default("warmup"), ge=0, le=100)
+    capacity: Levels | None = None
+    slo: SloText | None = None
+    library: int | None = Field(default("library"), ge=1, le=1_000_000_000)
     server_command: str | None = None
     model_path: str | None = None
     model_repo: str | None = None

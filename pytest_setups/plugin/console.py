@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from pytest_setups.run.host import Host
 
 if TYPE_CHECKING:
     import pytest
+    from _pytest.capture import CaptureManager
     from _pytest.terminal import TerminalReporter
 
 
@@ -44,6 +46,17 @@ def show(config: pytest.Config, line: str) -> None:
     if reporter is not None:
         reporter.write_line(line)
         reporter.flush()
+
+
+def show_progress(config: pytest.Config, line: str) -> None:
+    """Write a line to the terminal while a test is running; only where a user looks at it."""
+    reporter: TerminalReporter | None = config.pluginmanager.getplugin("terminalreporter")
+    if reporter is None or not reporter.isatty:
+        return
+    capture: CaptureManager | None = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else nullcontext():
+        reporter.ensure_newline()
+        show(config, line)
 
 
 def host_of(config: pytest.Config) -> Host:

@@ -22,7 +22,7 @@ from pytest_setups.plugin.preflight import (
     check_report,
     refuse_two_kinds_of_concurrency,
 )
-from pytest_setups.plugin.steps import begins_measuring, ends_measuring
+from pytest_setups.plugin.steps import EVIDENCE, begins_measuring, ends_measuring
 from pytest_setups.plugin.worker import REPORT_ATTRIBUTE, REQUESTS_OUTPUT
 from pytest_setups.redaction import one_line, redact
 from pytest_setups.registry.git_repository import git_state
@@ -152,6 +152,7 @@ class Controller:
         if not _runs_tests(self._config) or exitstatus == pytest.ExitCode.USAGE_ERROR:
             return
         self._meters.stop()
+        self._collect_unreported(session)
         result = self._build_result(exitstatus)
         self._notices = [self._public(notice) for notice in run_notices(result, self._settings)]
         if will_record(self._settings, result.verdict):
@@ -165,7 +166,7 @@ class Controller:
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
         """The table of stages, the slowest image, the comparison, and the notices."""
-        if self._result is None or not (self._result.measurements or self._notices):
+        if self._result is None or not (has_figures(self._result) or self._notices):
             return
         terminalreporter.ensure_newline()  # section does not end the line of dots, write_line would
         terminalreporter.section("setup", sep="=")
@@ -177,6 +178,12 @@ class Controller:
             lines = "".join(f"\n{annotation}" for annotation in self._github.annotations)
             sys.stdout.write(f"{lines}\n")
             sys.stdout.flush()
+
+    def _collect_unreported(self, session: pytest.Session) -> None:
+        """Take what a test left that has no report, since Ctrl-C ended it."""
+        for item in getattr(session, "items", ()):  # absent where collecting failed
+            if EVIDENCE in item.stash:
+                self._collector.add(item.stash[EVIDENCE])
 
     def _check_baseline(self) -> None:
         """Refuse a baseline that does not compare, unless a user's hook may yet change the entry."""
@@ -229,6 +236,11 @@ class Controller:
             )
         yield JunitReporter(self._config.pluginmanager.get_plugins())
         yield self._github
+
+
+def has_figures(result: RunResult) -> bool:
+    """Whether anything was measured that a summary shows."""
+    return bool(result.measurements or result.performance.capacity)
 
 
 def usage_error(error: Exception) -> pytest.UsageError:

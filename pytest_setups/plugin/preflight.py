@@ -96,6 +96,12 @@ def refuse_two_kinds_of_concurrency(config: pytest.Config, settings: Settings, w
     if workers and config.getoption("dist") == "each":
         message = "--dist each runs every test in every worker: measure with --dist load, the default of -n"
         raise SettingsError(message)
+    if workers and settings.capacity is not None:
+        message = (
+            f"--setup-capacity and -n {workers}: several processes would load the server at once, beyond the "
+            "number that is measured; leave one of the two out"
+        )
+        raise SettingsError(message)
     if workers and settings.concurrency > 1:
         message = (
             f"--setup-concurrency {settings.concurrency} and -n {workers} both send concurrent requests: "

@@ -12,6 +12,8 @@ from pytest_setups.api.errors import ServerError
 from pytest_setups.checks.expectations import judge_expectation, quote, said_in
 from pytest_setups.checks.output_checks import check_outcome
 from pytest_setups.checks.word_matching import ENGLISH
+from pytest_setups.load.capacity import capacity_record, measure_levels
+from pytest_setups.plugin.console import show_progress
 from pytest_setups.plugin.state import SUITE_NODE
 from pytest_setups.plugin.user_hooks import UserChecks
 from pytest_setups.proofs.vision import prove_vision
@@ -19,7 +21,9 @@ from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.field_redaction import redact_fields
 from pytest_setups.registry.measurement import FailedCheck, Line, Measurement
+from pytest_setups.report.capacity_text import level_text
 from pytest_setups.run.evidence import (
+    CapacityEvidence,
     ExpectationEvidence,
     ModelsEvidence,
     TaggerEvidence,
@@ -32,6 +36,7 @@ from pytest_setups.tagging.outputs import Tagging
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from pytest_setups.registry.load_records import CapacityLevel
     from pytest_setups.run.connection import Connection
     from pytest_setups.tagging.images import Sample
 
@@ -39,6 +44,7 @@ LineT = TypeVar("LineT", bound=Line)
 MAX_SEED: Final = 2**31
 EVIDENCE: Final = pytest.StashKey[str]()
 EXPECTATIONS_TEST: Final = "test_expectations"
+CAPACITY_TEST: Final = "test_capacity"
 STAGE_TESTS: Final[Mapping[str, Sequence[Stage]]] = {
     **{f"test_{stage.value}": (stage,) for stage in Stage},
     EXPECTATIONS_TEST: tuple(Stage),
@@ -87,6 +93,28 @@ class SuiteSteps:
         They are those that its stages were measured with: nothing is asked again, also in a rerun.
         """
         evidence = self._leave(self._expectation_evidence(sample))
+        _fail_for(evidence.reason)
+
+    def measure_capacity(self) -> None:
+        """Measure how many images a second the server tags, and fail where that cannot be measured.
+
+        What was measured before Ctrl-C is left for the terminal.
+        """
+        connection = self.connection
+        if connection.fault is not None:
+            self._leave(CapacityEvidence(reason=connection.fault))
+            _fail_for(connection.fault)
+        levels: list[CapacityLevel] = []
+        try:
+            for level in measure_levels(connection):
+                levels.append(level)
+                show_progress(self.item.config, f"setups: capacity: {level_text(level)}")
+        except KeyboardInterrupt:
+            record = capacity_record(levels, connection.settings)
+            self._leave(CapacityEvidence(reason="the measurement was interrupted", record=record))
+            raise
+        record = capacity_record(levels, connection.settings)
+        evidence = self._leave(CapacityEvidence(reason=record.reason, record=record))
         _fail_for(evidence.reason)
 
     def _expectation_evidence(self, sample: Sample) -> ExpectationEvidence:

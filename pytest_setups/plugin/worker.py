@@ -9,7 +9,7 @@ import pytest
 
 from pytest_setups.config.settings import SettingsError
 from pytest_setups.plugin.state import CONNECTION, SUITE_NODE
-from pytest_setups.plugin.steps import EVIDENCE, EXPECTATIONS_TEST
+from pytest_setups.plugin.steps import CAPACITY_TEST, EVIDENCE, EXPECTATIONS_TEST, ends_measuring
 from pytest_setups.tagging.python_tagger import TaggerObjectError
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ class Suite(pytest.Module):
             yield TAGGER_TEST
         if not any(map(connection.judges_words_of, connection.samples.values())):
             yield EXPECTATIONS_TEST
+        if connection.settings.capacity is None:
+            yield CAPACITY_TEST
 
     def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
         """The tests, without those for images of which nothing is expected."""
@@ -87,6 +89,11 @@ class Worker:
         if module_path != SUITE:
             return None
         return Suite.from_parent(parent, path=module_path, nodeid=SUITE_NODE)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Put the tests last that load the server: what is measured before is undisturbed."""
+        items.sort(key=lambda item: ends_measuring(item.nodeid))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(

@@ -13,9 +13,46 @@ from pytest_setups.registry.entry_fields import Amount, Count, EntryPart, FreeTe
 from pytest_setups.registry.field_redaction import TextKind
 
 
-class CapacityRecord(EntryPart):
-    """How many images a second the server tags at each level of concurrency."""
+class CapacityLevel(EntryPart):
+    """One number of images at once: how many were tagged, and their figures while the load was steady.
 
+    Of ``images``, ``failures`` had no answer in one of their stages, and ``unpopulated`` one that a check of
+    outputs refuses. ``margin`` is how far the true throughput may be from the measured one, as a share of it,
+    on either side with a confidence of 99 %. ``client_limited`` says whether this package and not the server
+    was the limit, where that is known. ``reason`` is that of the first failure.
+    """
+
+    at_once: Count
+    images: Count
+    failures: Count
+    unpopulated: Count | None = None
+    images_per_s: Amount | None = None
+    margin: Amount | None = None
+    p50_s: Amount | None = None
+    p95_s: Amount | None = None
+    client_limited: bool | None = None
+    reason: FreeText = None
+
+
+class CapacityRecord(EntryPart):
+    """How many images a second the server tags at each number of images at once.
+
+    ``knee`` is the least number at once whose throughput is within 5 % of the greatest, and ``images_per_s``
+    the throughput there. ``slo_level`` is the largest number at once that keeps the service level ``slo``,
+    and ``recommended`` the smaller of both. At that, a ``library`` of so many photographs takes ``hours``;
+    with a confidence of 99 % each not fewer than ``hours_low`` and not more than ``hours_high``.
+    """
+
+    levels: list[CapacityLevel] | None = None
+    knee: Count | None = None
+    images_per_s: Amount | None = None
+    slo: FreeText = None
+    slo_level: Count | None = None
+    recommended: Count | None = None
+    library: Count | None = None
+    hours: Amount | None = None
+    hours_low: Amount | None = None
+    hours_high: Amount | None = None
     reason: FreeText = None
 
 

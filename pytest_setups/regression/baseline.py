@@ -18,6 +18,7 @@ from pytest_setups.registry.timeline import date_order, future_date, readable_en
 from pytest_setups.regression.bounds import judge_times
 from pytest_setups.regression.comparison import Comparison, compare
 from pytest_setups.regression.levels import judge_levels
+from pytest_setups.regression.performance_comparison import performance_rows, unmeasured_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -97,7 +98,14 @@ class Gate:
         compared = compare(before, after, self.bounds, untimed=untimed)
         # Each by itself, and of all its pictures: what a run says of itself is the same without a baseline.
         levels = judge_levels(measurements, self.bounds, self.baseline.measurements)
-        return replace(compared, levels=levels)
+        earlier, later = self.baseline.entry.performance, entry.performance
+        rows = performance_rows(earlier, later, self.bounds, timed=not untimed)
+        return replace(
+            compared,
+            rows=[*compared.rows, *rows],
+            unmeasured=[*compared.unmeasured, *unmeasured_bounds(earlier, later, self.bounds)],
+            levels=levels,
+        )
 
     def _refuse(self, entry: Entry, reasons: Sequence[Incompatibility]) -> None:
         # Without a bound on times, other hardware or concurrency only hides the changes of times.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.regression.figures import FIGURES, PER_PICTURE, SIMILARITIES, Figure, Worsening
+from pytest_setups.regression.performance_figures import PERFORMANCE_FIGURES, PerformanceFigure
 from pytest_setups.regression.run_figures import RUN_FIGURES
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ _LIMIT: Final = re.compile(r"(?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*(?P<unit
 EXAMPLES: Final = (
     "p50:20%, caption.p95:0.5s, tokens_per_s:-15%, keywords_overlap:0.6, keywords_overlap.each:0.3"
 )
+
+
+AnyFigure = Figure | PerformanceFigure
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,8 @@ class Bound:
     @property
     def timed(self) -> bool:
         """Whether it judges times, which compare only on the same hardware."""
-        return any(FIGURES[name].timed for name in self.names if name in FIGURES)
+        known = (FIGURES.get(name) or PERFORMANCE_FIGURES.get(name) for name in self.names)
+        return any(figure.timed for figure in known if figure)
 
     @property
     def needs_baseline(self) -> bool:
@@ -86,6 +91,9 @@ def parse_bound(text: str) -> Bound:
         raise ValueError(message)
     if match["name"] in {*RUN_FIGURES, *SIMILARITIES, *PER_PICTURE}:
         return _level_bound(text.strip(), match["name"], match["limits"])
+    if match["name"] in PERFORMANCE_FIGURES:
+        name = match["name"]
+        return _bound(text.strip(), (name,), PERFORMANCE_FIGURES[name], match["limits"])
     # "p50" stands for caption.p50, keywords.p50, description.p50 and image.p50.
     figures = {name: figure for name, figure in FIGURES.items() if match["name"] in {name, figure.short}}
     if not figures:
@@ -97,7 +105,8 @@ def parse_bound(text: str) -> Bound:
 
 def _unknown(name: str) -> str:
     """What is wrong with the name of a figure, and which there are."""
-    shorts = dict.fromkeys([*(figure.short for figure in FIGURES.values()), *RUN_FIGURES])
+    own = dict.fromkeys(figure.short for figure in FIGURES.values())
+    shorts = [*own, *RUN_FIGURES, *PERFORMANCE_FIGURES]
     known = (
         f"the figures are {', '.join(shorts)}; "
         "of one stage as in caption.p50, of whole images image.mean, image.p50 and image.p95, "
@@ -111,7 +120,7 @@ def _unknown(name: str) -> str:
     return "; ".join([f"unknown figure {name!r}", *(f"did you mean {word}?" for word in meant), known])
 
 
-def _bound(text: str, names: tuple[str, ...], figure: Figure, limits: str) -> Bound:
+def _bound(text: str, names: tuple[str, ...], figure: AnyFigure, limits: str) -> Bound:
     shares: list[float] = []
     amounts: list[float] = []
     for number, unit in _limits(text, figure, limits):
@@ -148,7 +157,7 @@ def _level(limits: str) -> float | None:
     return level if 0 <= level <= 1 else None
 
 
-def _limits(text: str, figure: Figure, limits: str) -> Iterator[tuple[float, str]]:
+def _limits(text: str, figure: AnyFigure, limits: str) -> Iterator[tuple[float, str]]:
     """Each limit of a bound: a share and ``%``, or an amount in the figure's unit and an empty text."""
     for part in limits.split(","):
         match = _LIMIT.fullmatch(part.strip())
@@ -166,7 +175,7 @@ def _limits(text: str, figure: Figure, limits: str) -> Iterator[tuple[float, str
             yield number / 1000 if unit == "ms" else number, ""
 
 
-def _is_rising(text: str, figure: Figure, limits: list[float]) -> bool:
+def _is_rising(text: str, figure: AnyFigure, limits: list[float]) -> bool:
     """Whether the bound judges a rise; a minus sign before its limits means a fall."""
     signs = {limit < 0 for limit in limits}
     falling = signs == {True}

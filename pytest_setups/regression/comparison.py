@@ -35,7 +35,7 @@ class FigureComparison:
     ``change`` is a share of the figure before. With ``CONFIDENCE`` the true change is not below ``low``,
     and with ``CONFIDENCE`` not above ``high``. Similarities of texts have no figure before: their range is
     of the figure itself. All three are None where figures do not compare; ``low`` and ``high`` also where
-    the noise is unknown.
+    the noise is unknown. ``incomparable`` says why a figure does not compare, where that is not for all.
     """
 
     name: str
@@ -46,6 +46,7 @@ class FigureComparison:
     low: float | None = None
     high: float | None = None
     judged: Sequence[JudgedBound] = ()
+    incomparable: str | None = None
 
     @property
     def finding(self) -> Finding | None:

@@ -151,9 +151,8 @@ def _sentences(comparison: Comparison, row: FigureComparison, judged: JudgedBoun
 
 def _sentence(row: FigureComparison, judged: JudgedBound) -> str:
     if judged.finding is Finding.NOT_COMPARABLE:
-        return (
-            f"{row.name}: {judged.bound} cannot be judged: the two runs were timed under different conditions"
-        )
+        why = row.incomparable or "the two runs were timed under different conditions"
+        return f"{row.name}: {judged.bound} cannot be judged: {why}"
     change, interval = _changed(row)
     unit = f" {row.unit}" if row.unit else ""
     values = (

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.redaction import one_line
-from pytest_setups.report import comparison_text, library_text, picture_text, terminal
+from pytest_setups.report import capacity_text, comparison_text, library_text, picture_text, terminal
 from pytest_setups.report.reporter import MAX_NOTICE, Level, Notice, faults, verdict_word
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def _stages(result: RunResult) -> Iterator[str]:
     slowest = terminal.slowest(result.measurements)
     if slowest is not None:
         yield f"\n{_code(slowest)}\n"
-    for line in (*terminal.figures(result), *library_text.lines(result)):
+    for line in (*terminal.figures(result), *library_text.lines(result), *capacity_text.lines(result)):
         yield f"\n{_code(line)}\n"
 
 

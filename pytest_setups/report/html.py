@@ -19,10 +19,12 @@ from pytest_setups.redaction import printable, redact, redact_command, redact_js
 from pytest_setups.registry.documents import fields
 from pytest_setups.registry.durable_files import replace
 from pytest_setups.registry.entry import Stage
+from pytest_setups.report import capacity_text
 from pytest_setups.report.comparison_text import COLUMNS
 from pytest_setups.report.formatting import rate, seconds
 from pytest_setups.report.plots.bar_plot import bar_plot
 from pytest_setups.report.plots.box_plot import box_plot
+from pytest_setups.report.plots.capacity_plot import capacity_plots
 from pytest_setups.report.plots.line_plot import line_plot
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ def render_report(data: ReportData, *, home: bool = False) -> str:
         boxes=box_plot(data.measurements, data.before),
         bars=bar_plot(data.measurements),
         lines=line_plot(data.history),
+        capacity=capacity_plots(data.entry.performance.capacity),
     )
 
 
@@ -132,6 +135,9 @@ def _environment() -> Environment:
         "package_version": version("pytest-setups"),
         "stages": tuple(Stage),
         "comparison_columns": COLUMNS,
+        "capacity_columns": capacity_text.COLUMNS,
+        "capacity_cells": capacity_text.cells,
+        "capacity_sentences": capacity_text.sentences,
     }
     environment.filters |= {
         "seconds": seconds,

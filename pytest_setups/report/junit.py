@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_setups.registry.entry import Performance
+    from pytest_setups.registry.load_records import CapacityRecord
     from pytest_setups.report.reporter import Notice
     from pytest_setups.run.result import RunResult
 
@@ -58,8 +59,15 @@ def _values(result: RunResult, notices: Sequence[Notice]) -> Iterator[tuple[str,
         yield f"{stage}.failed", sum(not measurement.passed for measurement in measurements)
     for level in result.levels:
         yield level.name, None if level.after is None else round(level.after.value, 6)
+    yield from _capacity_values(result.performance.capacity)
     yield from _comparison_values(result)
     yield from _figures(result.performance)
+
+
+def _capacity_values(record: CapacityRecord | None) -> Iterator[tuple[str, Any]]:
+    if record is not None:
+        for name in ("images_per_s", "knee", "slo_level", "recommended", "hours"):
+            yield f"capacity.{name}", getattr(record, name)
 
 
 def _comparison_values(result: RunResult) -> Iterator[tuple[str, Any]]:

@@ -8,7 +8,14 @@ from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.performance import by_stage, image_performance, image_seconds, stage_performance
 from pytest_setups.regression.word_difference import WordChange
-from pytest_setups.report import comparison_text, formatting, library_text, picture_text, server_counters_text
+from pytest_setups.report import (
+    capacity_text,
+    comparison_text,
+    formatting,
+    library_text,
+    picture_text,
+    server_counters_text,
+)
 from pytest_setups.report.reporter import Level
 
 if TYPE_CHECKING:
@@ -54,6 +61,7 @@ class TerminalSummary:
             yield slowest(result.measurements) or "no answer was measured"
         yield from figures(result)
         yield from library_text.lines(result)
+        yield from capacity_text.lines(result)
         yield from server_counters_text.lines(result)
         if result.comparison is not None:
             yield from comparison_text.table(result.comparison.comparison)

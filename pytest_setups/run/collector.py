@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.measurement import Measurement, compact
 from pytest_setups.run.evidence import (
+    CapacityEvidence,
     ExpectationEvidence,
     ModelsEvidence,
     TaggerEvidence,
@@ -37,6 +38,7 @@ class Collected:
         vision: the vision proof; None when the test did not run.
         tagger: how a tagger command ended; None without one.
         expectations: how each sample of an image meets what is expected of it, sorted.
+        capacity: the capacity of the server; None when the test did not run.
     """
 
     measurements: Sequence[Measurement]
@@ -45,6 +47,7 @@ class Collected:
     vision: VisionEvidence | None
     tagger: TaggerEvidence | None
     expectations: Mapping[ImageSample, ExpectationEvidence]
+    capacity: CapacityEvidence | None = None
 
     @property
     def image_names(self) -> list[str]:
@@ -64,6 +67,7 @@ class Collector:
     _vision: VisionEvidence | None = None
     _tagger: TaggerEvidence | None = None
     _expectations: dict[ImageSample, ExpectationEvidence] = field(default_factory=dict)
+    _capacity: CapacityEvidence | None = None
 
     def add(self, line: str) -> None:
         """Take what a test's report carried."""
@@ -76,6 +80,8 @@ class Collector:
             self._tagger = evidence
         elif isinstance(evidence, ExpectationEvidence):
             self._expectations[evidence.image, evidence.sample] = evidence
+        elif isinstance(evidence, CapacityEvidence):
+            self._capacity = evidence
         else:
             self._vision = evidence
 
@@ -97,6 +103,7 @@ class Collector:
             vision=self._vision,
             tagger=self._tagger,
             expectations=dict(sorted(self._expectations.items())),
+            capacity=self._capacity,
         )
 
     def _last_attempt(self, key: MeasurementKey) -> tuple[Measurement, str]:

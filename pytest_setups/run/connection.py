@@ -212,15 +212,19 @@ class Connection:
 
     @cached_property
     def client(self) -> Client:
-        """The one client of this process."""
-        client = Client(
+        """The one client of this process, but for loads."""
+        client = self.new_client(self.settings.concurrency)
+        self._open.callback(client.close)
+        return client
+
+    def new_client(self, connections: int) -> Client:
+        """A client for a load, to be closed by the caller."""
+        return Client(
             base_url=self._base_url,
             api_key=self.settings.api_key(),
             timeout_s=self.settings.timeout,
-            connections=self.settings.concurrency,
+            connections=connections,
         )
-        self._open.callback(client.close)
-        return client
 
     @property
     def request_log(self) -> RequestLog:

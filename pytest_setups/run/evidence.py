@@ -12,6 +12,7 @@ from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.entry_fields import OptionalJsonObject
 from pytest_setups.registry.field_redaction import TextKind
+from pytest_setups.registry.load_records import CapacityRecord
 from pytest_setups.registry.measurement import ExpectationResult, FailedCheck, Line, Measurement
 
 if TYPE_CHECKING:
@@ -79,7 +80,17 @@ class ExpectationEvidence(Line):
     result: ExpectationResult | None = None
 
 
-Evidence = Measurement | ModelsEvidence | VisionEvidence | TaggerEvidence | ExpectationEvidence
+class CapacityEvidence(Line):
+    """The capacity of the server, as far as it was measured; ``reason`` says why the test failed."""
+
+    kind: Literal["capacity"] = "capacity"
+    reason: Annotated[str | None, TextKind.FREE_TEXT] = None
+    record: CapacityRecord | None = None
+
+
+Evidence = (
+    Measurement | ModelsEvidence | VisionEvidence | TaggerEvidence | ExpectationEvidence | CapacityEvidence
+)
 _EVIDENCE: Final[TypeAdapter[Evidence]] = TypeAdapter(Annotated[Evidence, Field(discriminator="kind")])
 
 

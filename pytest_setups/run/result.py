@@ -165,6 +165,8 @@ class ResultBuilder:
         )
         public = {field: redact_fields(record, self.connection.redactor) for field, record in records.items()}
         performance = performance.model_copy(update=public)
+        if collected.capacity is not None:
+            performance = performance.model_copy(update={"capacity": collected.capacity.record})
         result = RunResult(self.header, collected, performance, self._verdict(collected, outcome))
         result = self._with_levels(result)
         if not _needs_entry(settings, result.verdict):
@@ -189,6 +191,7 @@ class ResultBuilder:
             look_alike=connection.look_alike,
             has_tagger=connection.settings.tagger_command is not None,
             has_server=connection.server is not None,
+            has_capacity=connection.settings.capacity is not None,
         )
         verdict = judge(collected, expected)
         # A failure elsewhere, such as in a fixture of the user's, is no measurement and yet no success.

@@ -58,6 +58,7 @@ class Expected:
         expectations: every image and sample of which something is expected.
         has_tagger: whether a tagger command is verified.
         has_server: whether a server answered.
+        has_capacity: whether the capacity of the server is measured.
     """
 
     measurements: Sequence[MeasurementKey]
@@ -65,6 +66,7 @@ class Expected:
     look_alike: Callable[[str, str], bool]
     has_tagger: bool
     has_server: bool
+    has_capacity: bool = False
 
 
 def judge(collected: Collected, expected: Expected) -> Verdict:
@@ -80,6 +82,8 @@ def _missing(collected: Collected, expected: Expected) -> Iterator[str]:
     tests: dict[str, object] = {"models": collected.models, "vision": collected.vision}
     if expected.has_tagger:
         tests["tagger"] = collected.tagger
+    if expected.has_capacity:
+        tests["capacity"] = collected.capacity
     yield from (f"test_{name} did not run" for name, evidence in tests.items() if evidence is None)
     # Anything deselected, interrupted or lost with a worker shows here, whatever the reason.
     measured = {(m.image, m.sample, m.stage) for m in collected.measurements}
@@ -105,6 +109,8 @@ def _failures(collected: Collected, expected: Expected) -> Iterator[str]:
     if tagger is not None and tagger.reason is not None:
         reason = "; ".join(tagger.reason.splitlines())
         yield f"tagger: {one_line(reason, 1000)}"
+    if collected.capacity is not None and collected.capacity.reason is not None:
+        yield f"capacity: {one_line(collected.capacity.reason, 500)}"
     yield from _unpopulated(collected.measurements)
     yield from _unexpected(list(collected.expectations.values()))
     yield from _same_words(collected.measurements, expected.look_alike)

@@ -1,7 +1,7 @@
 """The suite: the server lists the model, the model sees, and every image gets its three outputs.
 
-``test_tagger`` is collected only where a tagger command is verified, and ``test_expectations`` only for
-images of which any words are expected.
+``test_tagger`` is collected only where a tagger command is verified, ``test_expectations`` only for images
+of which any words are expected, and ``test_capacity`` only with its option, as one of the last tests.
 """
 
 from __future__ import annotations
@@ -41,3 +41,7 @@ def test_description(_steps: SuiteSteps, setup_image: Sample) -> None:
 
 def test_expectations(_steps: SuiteSteps, setup_image: Sample) -> None:
     _steps.judge_expectation(setup_image)
+
+
+def test_capacity(_steps: SuiteSteps) -> None:
+    _steps.measure_capacity()

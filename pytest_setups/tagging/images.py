@@ -156,14 +156,19 @@ def encode(image: Image.Image, max_edge: int, *, quality: int = QUALITY) -> Prep
 
     The given image is scaled in place.
     """
-    # reducing_gap: first shrink by a whole number to at least twice the size, which is faster and looks
-    # the same (https://pillow.readthedocs.io/en/stable/reference/Image.html#PIL.Image.Image.thumbnail).
-    image.thumbnail((max_edge, max_edge), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    scale_down(image, max_edge)
     buffer = io.BytesIO()
     # Pillow writes the comment of the file, in which people write captions, into the new one.
     image.info.clear()
     image.save(buffer, FORMAT, quality=quality)
     return PreparedImage(base64.b64encode(buffer.getvalue()), image.width, image.height)
+
+
+def scale_down(image: Image.Image, max_edge: int) -> None:
+    """Scale an image in place until its longest edge is at most ``max_edge`` pixels."""
+    # reducing_gap: first shrink by a whole number to at least twice the size, which is faster and looks
+    # the same (https://pillow.readthedocs.io/en/stable/reference/Image.html#PIL.Image.Image.thumbnail).
+    image.thumbnail((max_edge, max_edge), Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
 def warm_up_picture() -> PreparedImage:

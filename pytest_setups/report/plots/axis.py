@@ -1,4 +1,4 @@
-"""Axes of seconds with round ticks, and the values along them."""
+"""Axes with round ticks, and the values along them."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """An axis of seconds that begins at zero and has ``steps`` steps of ``step`` seconds."""
+    """An axis that begins at zero and has ``steps`` steps of ``step`` in its unit, which is seconds."""
 
     step: float
     steps: int
+    unit: str = "s"
 
     @classmethod
-    def up_to(cls, highest: float, *, max_steps: int) -> Axis:
+    def up_to(cls, highest: float, *, max_steps: int, unit: str = "s") -> Axis:
         """The shortest axis that holds a value, with at most ``max_steps`` steps of 1, 2 or 5 times 10^n."""
         rough = max(highest, SHORTEST_S) / max_steps
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
-        return cls(step, math.ceil(max(highest, SHORTEST_S) / step))
+        return cls(step, math.ceil(max(highest, SHORTEST_S) / step), unit)
 
     @property
     def ticks(self) -> list[Tick]:
@@ -41,7 +42,7 @@ class Axis:
         decimals = max(0, -math.floor(math.log10(self.step)))
         form = f".{decimals}f" if self.step < MAX_STEP_WRITTEN_OUT else "g"
         return [
-            Tick(f"{self.step * number:{form}} s", round(100 * number / self.steps, 2))
+            Tick(f"{self.step * number:{form}} {self.unit}", round(100 * number / self.steps, 2))
             for number in range(self.steps + 1)
         ]
 
