@@ -278,7 +278,7 @@ MISTAKES = {
     ("--setup-capacity", "--setup-slo=p95:1s"): "--setup-slo: type how long an image may take, *'p95:1s'",
     ("--setup-capacity", "--setup-slo=image.p95:10"): "--setup-slo: type how long an image may take, *",
     ("--setup-capacity", "-n2"): "--setup-capacity and -n 2: several processes would load the server *",
-    ("--setup-capacity", "--setup-tagger-command=x {images} {output}"): "--setup-capacity: a tagger *",
+    ("--setup-capacity", "--setup-tagger-command=true {images} {output}"): "--setup-capacity: a tagger *",
     ("--setup-fail-if=capacity.images_per_s:-10%",): "--setup-fail-if capacity.images_per_s:-10% needs *",
     ("--setup-capacity", "--setup-fail-if=capacity.knee:9%"): "*capacity.knee is worse when it falls; type *",
     ("--setup-fail-if=capacity.images:1%",): "*did you mean capacity.images_per_s?*",
