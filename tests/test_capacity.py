@@ -31,12 +31,12 @@ from tests.conftest import Run, draw, entries, no_traceback_of_ours, only_entry
 from tests.servers.scripted import Ask, Reply, Scripted, as_json, seeing
 from tests.test_concurrency import start
 
-ANSWER_S = 0.02
+ANSWER_S = 0.01
 
 
 @pytest.fixture
 def limited(server: Scripted) -> Scripted:
-    """A server that works on two answers at once, twenty milliseconds each, and lets the others wait."""
+    """A server that works on two answers at once, ten milliseconds each, and lets the others wait."""
     places = threading.Semaphore(2)
 
     def chat(ask: Ask) -> Reply:
@@ -50,7 +50,7 @@ def limited(server: Scripted) -> Scripted:
 
 @pytest.fixture
 def steady(server: Scripted) -> Scripted:
-    """A server that takes twenty milliseconds for each answer, however many it is asked for."""
+    """A server that takes ten milliseconds for each answer, however many it is asked for."""
 
     def chat(ask: Ask) -> Reply:
         time.sleep(ANSWER_S)
@@ -71,9 +71,9 @@ def test_given_levels_are_measured_recorded_and_shown(run: Run, project: pytest.
     result.stdout.re_match_lines([
         r"capacity: whole images, at each number of them at once",
         r" +at once +images +failed +unpopulated +images/s +p50 s +p95 s",
-        r" +1 +8 +0 +0 +\d+\.\d{3} +0\.\d{3} +0\.\d{3}",
-        r" +2 +8 +0 ",
-        r" +6 +24 +0 ",
+        r" +1 +\d+ +0 +0 +\d+\.\d{3} +0\.\d{3} +0\.\d{3}",
+        r" +2 +\d+ +0 ",
+        r" +6 +\d+ +0 ",
         r"knee: \d+\.\d+ images/s at [26] at once",
         r"80,000 photographs: \d+\.\d (?:h|min) at [26] at once \(\d.*\)",
         r"recorded: .*",
@@ -87,7 +87,7 @@ def test_given_levels_are_measured_recorded_and_shown(run: Run, project: pytest.
     xml = (project.path / "j.xml").read_text()
     assert f'name="setup.capacity.knee" value="{record["knee"]}"' in xml
     page = (project.path / "r.html").read_text()
-    assert re.search(r'<td class="number">6</td><td class="number">24</td>', page)
+    assert re.search(r'<td class="number">6</td><td class="number">\d+</td>', page)
     assert "80,000 photographs: " in page
     assert 'aria-label="Images per second' in page
     no_traceback_of_ours(result)
@@ -264,7 +264,7 @@ def test_a_python_tagger_is_measured_with_the_files(run: Run, project: pytest.Py
     result = run("--setup-capacity=4", "--record")
 
     result.assert_outcomes(passed=12)
-    result.stdout.fnmatch_lines(["        4       16        0 *", "calls: {'.jpg': 19}"])
+    result.stdout.fnmatch_lines(["        4 * 0            0 *", "calls: {'.jpg': *}"])
 
 
 LEVELS = "type numbers of images at once from 1 to 256, such as 1,4,16; without a value, they are chosen"
@@ -312,8 +312,8 @@ def test_a_server_with_less_capacity_is_a_regression(run: Run, server: Scripted)
             return fast(ask)
 
     server.chat = slower
-    compare = ("--setup-capacity=2", "--setup-baseline=before", "--setup-fail-if=capacity.images_per_s:-20%")
-    result = run(*compare)
+    bound = "--setup-fail-if=capacity.images_per_s:-20%"
+    result = run("--setup-capacity=2", "--setup-baseline=before", bound)
 
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines([
@@ -321,11 +321,6 @@ def test_a_server_with_less_capacity_is_a_regression(run: Run, server: Scripted)
         "regression: capacity.images_per_s * -> * images/s (-*%*) is below capacity.images_per_s:-20%",
         "failed: worse than before: capacity.images_per_s",
     ])  # fmt: skip
-
-    server.chat = fast
-    result = run(*compare)
-    assert result.ret == 0
-    result.stdout.fnmatch_lines(["capacity.images_per_s * ok"])
 
 
 def test_a_bound_on_what_the_baseline_lacks_cannot_be_judged(run: Run) -> None:
