@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from pytest_setups.plugin.xdist import ImageScheduling
+from pytest_setups.registry.entry import Entry
 from pytest_setups.registry.measurement import Measurement
 from pytest_setups.regression.bounds import parse_bound
 from pytest_setups.regression.comparison import compare
+from pytest_setups.report.html import render_report
+from pytest_setups.report.pages import ReportData, Thumbnails
+from tests.recorders import STAGES, setup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +27,6 @@ if TYPE_CHECKING:
 
     from tests.conftest import Run
 
-STAGES = ("caption", "keywords", "description")
 ALLOWED = 1.05
 """How much more a picture may cost in a run of twice as many."""
 
@@ -73,6 +76,25 @@ def test_a_comparison_costs_as_much_as_it_has_pictures() -> None:
         return calls_in(lambda: compare(before, after, bounds))
 
     assert growth(20, calls) < ALLOWED
+
+
+def test_a_page_is_made_while_it_is_written(tmp_path: Path) -> None:
+    """Its pictures are read when they are shown: no page holds all of them."""
+    (folder := tmp_path / "pictures").mkdir()
+    pictures = {path.name: path for path in draw_pictures(folder, 100).iterdir()}
+    answers = [
+        measured(n, stage, 0).model_copy(update={"image": name})
+        for n, name in enumerate(pictures)
+        for stage in STAGES
+    ]
+    data = ReportData(
+        "success", "", Entry.from_document(setup()), measurements=answers, thumbnails=Thumbnails(pictures)
+    )
+    parts = render_report(data)
+    beginning = next(parts)
+    for path in pictures.values():
+        path.unlink()
+    assert (beginning + "".join(parts)).count("no picture available") > 80
 
 
 def measured(number: int, stage: str, run: int) -> Measurement:

@@ -60,6 +60,10 @@ class Page(HTMLParser):
             self.text += data
 
 
+def rendered(data: ReportData) -> str:
+    return "".join(render_report(data))
+
+
 def page_of(path: Path) -> Page:
     return Page(path.read_text(encoding="utf-8"))
 
@@ -299,7 +303,7 @@ def test_a_comparison_has_a_table_of_its_own() -> None:
     entry = Entry.from_document(setup())
     row = ComparedRow(["caption.p50", "0.5", "0.9", "+80%", "9%", "20%", "<b>breach</b>"], good=False)
 
-    page = Page(render_report(ReportData("failed", "", entry, baseline="before", comparison=[row])))
+    page = Page(rendered(ReportData("failed", "", entry, baseline="before", comparison=[row])))
 
     assert "Against the baseline before" in " ".join(page.text.split())
     assert "<b>breach</b>" in page.text
@@ -314,7 +318,7 @@ def timed(image: str, latency_s: float, stages: Iterable[str] = STAGES) -> list[
 
 def titles(data: ReportData) -> list[str]:
     """The tooltips of a page's plots."""
-    return re.findall("<title>([^<]*)</title>(?!\n<style>)", render_report(data))
+    return re.findall("<title>([^<]*)</title>(?!\n<style>)", rendered(data))
 
 
 def test_a_plot_names_the_image_of_an_outlier_and_stands_beside_the_baseline() -> None:
@@ -343,7 +347,7 @@ def test_the_slowest_images_come_first_and_the_rest_are_counted() -> None:
         "photo-5.jpg, caption: 6.000 s",
         40,
     ]
-    assert "5 faster images are not shown" in render_report(data)
+    assert "5 faster images are not shown" in rendered(data)
 
 
 def test_a_setup_over_time_has_a_gap_where_a_run_has_no_figures() -> None:
@@ -357,7 +361,7 @@ def test_a_setup_over_time_has_a_gap_where_a_run_has_no_figures() -> None:
     unmeasured = {"avg_latency_s": None, "stages": None}
     history[2] = ("run-3", Entry.from_document(setup(performance=unmeasured)))
 
-    page = render_report(ReportData("success", "", history[-1][1], history=history))
+    page = rendered(ReportData("success", "", history[-1][1], history=history))
 
     assert page.count("caption, median 1.250 s") == 5
     assert len(re.findall('<g class="line caption">\n(?:<line [^>]*>\n){3}<circle', page)) == 1
@@ -374,7 +378,7 @@ def test_latencies_that_no_server_has_do_not_stop_a_page(seconds: float) -> None
     history = [("a", entry), ("b", entry)]
 
     page = Page(
-        render_report(ReportData("success", "", entry, measurements=timed("a.jpg", seconds), history=history))
+        rendered(ReportData("success", "", entry, measurements=timed("a.jpg", seconds), history=history))
     )
 
     assert page.source.count('class="plot"') == 3

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_setups.registry.parsing import MAX_ENTRY_BYTES, EntryError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 STALE_AFTER_S: Final = 24 * 3600
 # PID@MACHINE, in the name of a temporary file and in the text of a claim.
@@ -99,8 +99,11 @@ def created(path: Path, data: bytes) -> Iterator[bool]:
         temporary.unlink(missing_ok=True)
 
 
-def replace(path: Path, data: bytes) -> None:
-    """Write a file durably, replacing an existing one in one step."""
+def replace(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write a file durably, replacing an existing one in one step.
+
+    ``data`` may come in parts, which are written as they come.
+    """
     temporary = _write_temporary(path, data)
     try:
         temporary.replace(path)
@@ -165,11 +168,11 @@ def _place_by_claim(temporary: Path, path: Path) -> bool:
         claim.unlink(missing_ok=True)
 
 
-def _write_temporary(path: Path, data: bytes) -> Path:
+def _write_temporary(path: Path, data: bytes | Iterable[bytes]) -> Path:
     temporary = _temporary_beside(path)
     try:
         with temporary.open("xb") as file:
-            file.write(data)
+            file.writelines((data,) if isinstance(data, bytes) else data)
             file.flush()
             # Synced before it gets its name: after a power failure no name leads to half a file.
             os.fsync(file.fileno())

@@ -28,12 +28,16 @@ from pytest_setups.report.plots.capacity_plot import capacity_plots
 from pytest_setups.report.plots.line_plot import line_plot
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from pytest_setups.report.pages import ReportData, SiteData
 
 # How a page is recognised before it is replaced: nothing else is ever overwritten.
 MARK: Final = b'<meta name="generator" content="pytest-setups'
 MARK_WITHIN_BYTES: Final = 1024
 MAX_TEXT: Final = 20_000
+PARTS_AT_ONCE: Final = 500
+"""Pieces of a template, mostly of some bytes, that are written together; a picture is one of them."""
 _JPEG_URL: Final = re.compile(r"data:image/jpeg;base64,[A-Za-z0-9+/=]+")
 
 
@@ -41,8 +45,11 @@ class ReportError(Exception):
     """A page cannot be written; the message says why and what to do."""
 
 
-def render_report(data: ReportData, *, home: bool = False) -> str:
-    """One page as HTML; ``home`` links it to the site it belongs to."""
+def render_report(data: ReportData, *, home: bool = False) -> Iterator[str]:
+    """One page as HTML, in parts: a page of 10,000 pictures has hundreds of megabytes.
+
+    ``home`` links it to the site it belongs to.
+    """
     return _render(
         "report.html.j2",
         data=data,
@@ -73,7 +80,7 @@ def write_site(data: SiteData, folder: Path) -> Path:
     return index
 
 
-def write_page(path: Path, text: str) -> None:
+def write_page(path: Path, parts: Iterable[str]) -> None:
     """Write a page in one step.
 
     Raises:
@@ -81,7 +88,7 @@ def write_page(path: Path, text: str) -> None:
     """
     check_target(path)
     try:
-        replace(path, text.encode())
+        replace(path, (part.encode() for part in parts))
     except OSError as error:
         message = f"{path} cannot be written: {error.strerror}"
         raise ReportError(message) from None
@@ -111,14 +118,15 @@ def _is_ours(path: Path) -> bool:
         return MARK in file.read(MARK_WITHIN_BYTES)
 
 
-def _render(template: str, **values: Any) -> str:
+def _render(template: str, **values: Any) -> Iterator[str]:
     style, script = _asset("page.css"), _asset("page.js")
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
-    page = _environment().get_template(template)
-    return page.render(style=style, script=script, policy=policy, **values)
+    page = _environment().get_template(template).stream(style=style, script=script, policy=policy, **values)
+    page.enable_buffering(PARTS_AT_ONCE)
+    return page
 
 
 @cache

@@ -10,7 +10,7 @@ from pytest_setups.registry.parsing import EntryError
 from pytest_setups.registry.store import Registry, RegistryError
 from pytest_setups.registry.timeline import setup_history
 from pytest_setups.report.html import ReportError, render_report, write_page
-from pytest_setups.report.pages import ReportData, thumbnails, with_comparison
+from pytest_setups.report.pages import ReportData, Thumbnails, with_comparison
 from pytest_setups.report.reporter import MAX_NOTICE, Level, Notice
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class HtmlReporter:
             entry=entry,
             slug=slug,
             measurements=result.measurements,
-            thumbnails=thumbnails({n: path for n, path in self._pictures.items() if n in measured}),
+            thumbnails=Thumbnails({n: path for n, path in self._pictures.items() if n in measured}),
             history=setup_history(self._registry, slug) if slug else (),
             levels=result.levels,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -16,7 +17,7 @@ from pytest_setups.regression.levels import judge_levels
 from pytest_setups.report import comparison_text, library_text, server_counters_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from pytest_setups.registry.entry import Entry
@@ -42,11 +43,10 @@ class ComparedRow:
 
 @dataclass(frozen=True, slots=True)
 class ImageResult:
-    """One picture with the last attempt at each stage; ``thumbnail`` is a ``data:`` URL of a JPEG."""
+    """One picture with the last attempt at each stage."""
 
     name: str
     stages: Mapping[str, Measurement]
-    thumbnail: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -109,7 +109,7 @@ class ReportData:
         by_image: dict[str, dict[str, Measurement]] = {}
         for measurement in worst_first:
             by_image.setdefault(measurement.image, {}).setdefault(measurement.stage, measurement)
-        images = [ImageResult(name, stages, self.thumbnails.get(name)) for name, stages in by_image.items()]
+        images = [ImageResult(name, stages) for name, stages in by_image.items()]
         return sorted(images, key=lambda image: (image.passed, image.name))
 
 
@@ -160,7 +160,7 @@ def entry_data(
         entry=entry,
         slug=slug,
         measurements=measurements,
-        thumbnails=thumbnails(unchanged),
+        thumbnails=Thumbnails(unchanged),
         history=history,
         notices=[notice] if notice else [],
         levels=judge_levels(measurements, ()),
@@ -218,10 +218,30 @@ def pictures_of(paths: Iterable[Path]) -> dict[str, Path]:
     return {sample.name: sample.path for sample in find_samples(given)} if given else {}
 
 
-def thumbnails(pictures: Mapping[str, Path]) -> dict[str, str]:
-    """Small JPEG pictures as ``data:`` URLs; a picture that cannot be read is left out."""
-    urls = {name: _thumbnail(path) for name, path in pictures.items()}
-    return {name: url for name, url in urls.items() if url is not None}
+class Thumbnails(Mapping[str, str]):
+    """Small JPEG pictures as ``data:`` URLs, each made when a page shows it; those that cannot be read lack.
+
+    Args:
+        pictures: the files by the name of the picture.
+    """
+
+    def __init__(self, pictures: Mapping[str, Path]) -> None:
+        self._pictures = pictures
+
+    def __getitem__(self, name: str) -> str:
+        """The picture of that name."""
+        url = _thumbnail(self._pictures[name])
+        if url is None:
+            raise KeyError(name)
+        return url
+
+    def __iter__(self) -> Iterator[str]:
+        """The names."""
+        return iter(self._pictures)
+
+    def __len__(self) -> int:
+        """How many pictures there may be."""
+        return len(self._pictures)
 
 
 # A site shows the same pictures on the page of every entry.
