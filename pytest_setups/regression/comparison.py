@@ -132,15 +132,15 @@ def compare(
         [measured for measured in side if (measured.image, measured.sample) in common]
         for side in (before, after)
     )
-    pairs = {name: figure.pairs(before, after) for name, figure in FIGURES.items()}
+    counts, rows = _rows(before, after, bounds, timed=not untimed)
     pictures = pair_pictures(before, after)
     by_picture = [bound for bound in bounds if bound.per_picture]
     return Comparison(
         images=len({image for image, _ in common}),
         samples=len({sample for _, sample in common}),
         populated=[_populated(stage, before, after) for stage in Stage],
-        rows=[*_rows(pairs, bounds, timed=not untimed), *_picture_rows(pictures, by_picture)],
-        unmeasured=[*_unmeasured(before, pairs, bounds), *_unpaired(pictures, by_picture)],
+        rows=[*rows, *_picture_rows(pictures, by_picture)],
+        unmeasured=[*_unmeasured(before, counts, bounds), *_unpaired(pictures, by_picture)],
         untimed=untimed,
         pictures=pictures.changes(),
         broken_pictures=list(_broken_pictures(pictures, by_picture)),
@@ -172,13 +172,20 @@ def _places(measurements: Iterable[Measurement]) -> set[ImageSample]:
     return {(measured.image, measured.sample) for measured in measurements}
 
 
-def _rows(pairs: Mapping[str, Pairs], bounds: Sequence[Bound], *, timed: bool) -> list[FigureComparison]:
-    """A row for each figure that both sides have."""
-    return [
-        _row(name, measured, [bound for bound in bounds if name in bound.names], timed=timed)
-        for name, measured in pairs.items()
-        if measured
-    ]
+def _rows(
+    before: Sequence[Measurement], after: Sequence[Measurement], bounds: Sequence[Bound], *, timed: bool
+) -> tuple[dict[str, int], list[FigureComparison]]:
+    """The number of pairs of each figure, and a row for each that both sides have."""
+    counts: dict[str, int] = {}
+    rows: list[FigureComparison] = []
+    for name, figure in FIGURES.items():
+        pairs = figure.pairs(
+            before, after
+        )  # of one figure at a time: those of all take more than the answers
+        counts[name] = len(pairs)
+        if pairs:
+            rows.append(_row(name, pairs, [bound for bound in bounds if name in bound.names], timed=timed))
+    return counts, rows
 
 
 def _row(name: str, pairs: Pairs, bounds: Sequence[Bound], *, timed: bool) -> FigureComparison:
@@ -226,17 +233,17 @@ def _change_range(figure: Figure, pairs: Pairs, ratio: float) -> tuple[float | N
 
 
 def _unmeasured(
-    before: Sequence[Measurement], pairs: Mapping[str, Pairs], bounds: Sequence[Bound]
+    before: Sequence[Measurement], counts: Mapping[str, int], bounds: Sequence[Bound]
 ) -> list[str]:
     """The bounds of which a figure was measured on one side only, or on neither."""
     bounds = [bound for bound in bounds if FIGURES.keys() >= set(bound.names)]
     names = {name for bound in bounds for name in bound.names}
     # Paired with itself, the baseline shows how many pairs there could be.
-    lost = {name for name in names if len(FIGURES[name].pairs(before, before)) > len(pairs[name])}
+    lost = {name for name in names if len(FIGURES[name].pairs(before, before)) > counts[name]}
     return [
         bound.text
         for bound in bounds
-        if lost.intersection(bound.names) or not any(pairs[name] for name in bound.names)
+        if lost.intersection(bound.names) or not any(counts[name] for name in bound.names)
     ]
 
 
