@@ -151,8 +151,11 @@ def setup_server(_setup_connection: Connection) -> Server:
 
     The test fails with the server's own error when it does not answer, or lists its models and hangs.
     """
-    if _setup_connection.fault is not None:
-        pytest.fail(_setup_connection.fault, pytrace=False)
+    fault = _setup_connection.fault
+    if fault is not None:
+        from pytest_setups.plugin.server_faults import ServerFault
+
+        raise ServerFault(fault, fault)
     return _setup_connection.connected_server()
 
 

@@ -17,6 +17,7 @@ from pytest_setups.config.settings import NO_EXPECTATIONS, SettingsError
 from pytest_setups.plugin import option_values, progress
 from pytest_setups.plugin.console import host_of
 from pytest_setups.plugin.controller import WORKER_INPUT, Controller, usage_error
+from pytest_setups.plugin.server_faults import ServerFaultReports
 from pytest_setups.plugin.state import CONNECTION, SUITE_NODE
 from pytest_setups.plugin.worker import SUITE, Worker
 from pytest_setups.redaction import without_paths
@@ -66,7 +67,9 @@ def _register_hooks(config: pytest.Config, connection: Connection) -> None:
     if worker_input is not None:
         connection.from_controller(worker_input[WORKER_INPUT])
         return
-    plugins.register(Controller(config, connection), "setups-controller")
+    faults = ServerFaultReports(lambda: None if connection.fault else connection.log_end())
+    plugins.register(faults, "setups-server-faults")
+    plugins.register(Controller(config, connection, faults), "setups-controller")
     # A tagger command tags all pictures at once: there is nothing to count.
     if connection.settings.tagger_command is None and progress.wanted(config, sys.stdout):
         plugins.register(progress.ProgressLine(sys.stdout), "setups-progress")

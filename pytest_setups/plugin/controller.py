@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from _pytest.terminal import TerminalReporter
 
+    from pytest_setups.plugin.server_faults import ServerFaultReports
     from pytest_setups.registry.git_repository import GitState
     from pytest_setups.report.reporter import Reporter
     from pytest_setups.run.connection import Connection
@@ -67,8 +68,11 @@ _REFUSALS: Final = (
 class Controller:
     """The run, from the first contact with the server to the exit status."""
 
-    def __init__(self, config: pytest.Config, connection: Connection) -> None:
+    def __init__(
+        self, config: pytest.Config, connection: Connection, server_faults: ServerFaultReports
+    ) -> None:
         self._config = config
+        self._server_faults = server_faults
         self._connection = connection
         self._settings = connection.settings
         workers = _worker_count(config)
@@ -165,11 +169,14 @@ class Controller:
             session.exitstatus = status
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
-        """The table of stages, the slowest image, the comparison, and the notices."""
-        if self._result is None or not (has_figures(self._result) or self._notices):
+        """What is counted, the table of stages, the slowest image, the comparison, and the notices."""
+        counted = list(self._server_faults.lines())
+        if self._result is None or not (has_figures(self._result) or self._notices or counted):
             return
         terminalreporter.ensure_newline()  # section does not end the line of dots, write_line would
         terminalreporter.section("setup", sep="=")
+        for line in counted:
+            terminalreporter.write_line(line, red=True)
         terminal.TerminalSummary(terminalreporter.write).report(self._result, self._notices)
 
     def pytest_unconfigure(self) -> None:

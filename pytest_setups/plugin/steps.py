@@ -14,6 +14,7 @@ from pytest_setups.checks.output_checks import check_outcome
 from pytest_setups.checks.word_matching import ENGLISH
 from pytest_setups.load.capacity import capacity_record, measure_levels
 from pytest_setups.plugin.console import show_progress
+from pytest_setups.plugin.server_faults import ServerFault
 from pytest_setups.plugin.state import SUITE_NODE
 from pytest_setups.plugin.user_hooks import UserChecks
 from pytest_setups.proofs.vision import prove_vision
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from pytest_setups.registry.load_records import CapacityLevel
     from pytest_setups.run.connection import Connection
     from pytest_setups.tagging.images import Sample
+    from pytest_setups.tagging.outputs import Outcome
 
 LineT = TypeVar("LineT", bound=Line)
 MAX_SEED: Final = 2**31
@@ -68,32 +70,35 @@ class SuiteSteps:
         connection = self.connection
         reason = None if connection.server else connection.fault or "the server was not asked"
         evidence = self._leave(ModelsEvidence(passed=reason is None, reason=reason))
-        _fail_for(evidence.reason)
+        self._fail_for(evidence.reason, connection.fault)
 
     def prove_vision(self) -> None:
         """Fail unless the model sees."""
-        evidence = self._leave(_vision_evidence(self.connection))
+        judged, fault = _vision_evidence(self.connection)
+        evidence = self._leave(judged)
         if not evidence.seen:
-            _fail_for(evidence.reason or "the model does not see")
+            self._fail_for(evidence.reason or "the model does not see", fault)
 
     def run_tagger(self) -> None:
         """Fail unless the tagger command ended well and wrote records of the pictures it was given."""
         evidence = self._leave(_tagger_evidence(self.connection))
-        _fail_for(evidence.reason)
+        self._fail_for(evidence.reason, self.connection.fault)
 
     def measure(self, sample: Sample, stage: Stage) -> None:
         """Fail unless the output of this stage is populated."""
-        measurement = self._leave(self._measurement(sample, stage))
+        measured, fault = self._measurement(sample, stage)
+        measurement = self._leave(measured)
         if not measurement.passed:
-            _fail_for(explain(measurement))
+            self._fail_for(explain(measurement), fault)
 
     def judge_expectation(self, sample: Sample) -> None:
         """Fail unless the outputs of an image say what is expected of it.
 
         They are those that its stages were measured with: nothing is asked again, also in a rerun.
         """
-        evidence = self._leave(self._expectation_evidence(sample))
-        _fail_for(evidence.reason)
+        judged, fault = self._expectation_evidence(sample)
+        evidence = self._leave(judged)
+        self._fail_for(evidence.reason, fault)
 
     def measure_capacity(self) -> None:
         """Measure how many images a second the server tags, and fail where that cannot be measured.
@@ -103,7 +108,7 @@ class SuiteSteps:
         connection = self.connection
         if connection.fault is not None:
             self._leave(CapacityEvidence(reason=connection.fault))
-            _fail_for(connection.fault)
+            self._fail_for(connection.fault, connection.fault)
         levels: list[CapacityLevel] = []
         try:
             for level in measure_levels(connection):
@@ -115,41 +120,52 @@ class SuiteSteps:
             raise
         record = capacity_record(levels, connection.settings)
         evidence = self._leave(CapacityEvidence(reason=record.reason, record=record))
-        _fail_for(evidence.reason)
+        self._fail_for(evidence.reason, None)
 
-    def _expectation_evidence(self, sample: Sample) -> ExpectationEvidence:
+    def _expectation_evidence(self, sample: Sample) -> tuple[ExpectationEvidence, str | None]:
+        """The evidence, and the server's fault because of which something was not said."""
         connection = self.connection
         if connection.fault is not None:
-            return ExpectationEvidence(
+            evidence = ExpectationEvidence(
                 image=sample.name, sample=sample.nth, passed=False, reason=connection.fault
             )
+            return evidence, connection.fault
         source = connection.outcomes(lambda: plan(self.item.session.items))
-        said = said_in({stage: source.latest(sample, stage).output for stage in Stage})
+        outcomes = {stage: source.latest(sample, stage) for stage in Stage}
+        said = said_in({stage: outcome.output for stage, outcome in outcomes.items()})
         expectation, languages = connection.expectations[sample.name], connection.settings.language
         result = judge_expectation(expectation, said, languages)
         # With a bound on the share of groups met, the bound judges them, and not each image for itself.
         faults = result.faults if connection.settings.bounds_coverage else (*result.missed, *result.faults)
         reason = f"{sample.name}: {'; '.join(faults)}\n{quote(said)}" if faults else None
-        return ExpectationEvidence(
+        evidence = ExpectationEvidence(
             image=sample.name, sample=sample.nth, passed=not faults, reason=reason, result=result
         )
+        return evidence, _server_fault(outcomes.values())
 
-    def _measurement(self, sample: Sample, stage: Stage) -> Measurement:
+    def _measurement(self, sample: Sample, stage: Stage) -> tuple[Measurement, str | None]:
+        """The measurement, and the server's fault because of which there is no output."""
         fault = self.connection.fault
         if fault is not None:
             failure = FailedCheck(check="server", reason=fault)
-            return Measurement(
+            measurement = Measurement(
                 image=sample.name, stage=stage, sample=sample.nth, passed=False, failures=(failure,)
             )
+            return measurement, fault
         items = self.item.session.items  # all tests of this process: what is planned can be fetched ahead
         outcome = self.connection.outcomes(lambda: plan(items)).take(sample, stage)
         connection = self.connection
         language = connection.language(sample, stage)
         checked = check_outcome(outcome, language)
         measurement = measurement_of(UserChecks(self.item.config).judge(checked))
-        return with_keyword_matches(
+        measurement = with_keyword_matches(
             measurement, connection.settings.vocabulary, connection.reference, language or ENGLISH
         )
+        return measurement, outcome.server_fault
+
+    def _fail_for(self, reason: str | None, fault: str | None) -> None:
+        """Fail the test if there is a reason; ``fault`` is the server's fault that it comes from."""
+        _fail_for(reason, None if fault is None else self.connection.redactor.text(fault))
 
     def _leave(self, evidence: LineT) -> LineT:
         """Keep the evidence for the report of this test, without secrets; returned is what was kept."""
@@ -170,7 +186,8 @@ def tag(connection: Connection, items: Sequence[pytest.Item], sample: Sample, ch
         for outcome in outcomes
         if outcome.failures
     ]
-    _fail_for("\n".join(failed) or None)
+    fault = _server_fault(outcomes)
+    _fail_for("\n".join(failed) or None, None if fault is None else connection.redactor.text(fault))
     return Tagging.of(sample, outcomes)
 
 
@@ -184,14 +201,22 @@ def ends_measuring(nodeid: str) -> bool:
     return nodeid in _EXPERIMENTS
 
 
-def _fail_for(reason: str | None) -> None:
-    if reason is not None:
-        pytest.fail(reason, pytrace=False)
+def _fail_for(reason: str | None, fault: str | None) -> None:
+    if reason is None:
+        return
+    if fault is not None:
+        raise ServerFault(reason, fault)
+    pytest.fail(reason, pytrace=False)
 
 
-def _vision_evidence(connection: Connection) -> VisionEvidence:
+def _server_fault(outcomes: Iterable[Outcome]) -> str | None:
+    return next((outcome.server_fault for outcome in outcomes if outcome.server_fault), None)
+
+
+def _vision_evidence(connection: Connection) -> tuple[VisionEvidence, str | None]:
+    """The evidence, and the server's fault because of which there is no answer."""
     if connection.fault is not None:
-        return VisionEvidence(seen=False, reason=connection.fault)
+        return VisionEvidence(seen=False, reason=connection.fault), connection.fault
     try:
         proof = prove_vision(
             connection.client,
@@ -200,9 +225,9 @@ def _vision_evidence(connection: Connection) -> VisionEvidence:
             seed=secrets.randbelow(MAX_SEED),
             at_once=connection.settings.concurrency,
         )
-        return VisionEvidence.of(proof)
+        return VisionEvidence.of(proof), None
     except ServerError as error:
-        return VisionEvidence(seen=False, reason=str(error))
+        return VisionEvidence(seen=False, reason=str(error)), str(error)
 
 
 def _tagger_evidence(connection: Connection) -> TaggerEvidence:

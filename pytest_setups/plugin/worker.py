@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from pytest_setups.config.settings import SettingsError
+from pytest_setups.plugin.server_faults import FAULT_ATTRIBUTE, ServerFault
 from pytest_setups.plugin.state import CONNECTION, SUITE_NODE
 from pytest_setups.plugin.steps import CAPACITY_TEST, EVIDENCE, EXPECTATIONS_TEST, ends_measuring
 from pytest_setups.tagging.python_tagger import TaggerObjectError
@@ -101,6 +102,8 @@ class Worker:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Put a test's evidence on its report, which carries it to the controller."""
         report = yield
+        if call.excinfo is not None and isinstance(call.excinfo.value, ServerFault):
+            setattr(report, FAULT_ATTRIBUTE, call.excinfo.value.fault)
         if call.when == "call" and EVIDENCE in item.stash:
             # Not user_properties: those would put every answer into JUnit XML.
             setattr(report, REPORT_ATTRIBUTE, item.stash[EVIDENCE])

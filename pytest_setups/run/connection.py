@@ -109,8 +109,11 @@ class Connection:
             server = query_server(self.client, self.settings.requested_models)
             self._state = Connected(server)
             self._warm_up()
-        except (ServerError, LaunchError) as error:
+        except LaunchError as error:
             self._state = ConnectionFailed(self.redactor.text(str(error)), server)
+        except ServerError as error:
+            reasons = filter(None, (self.redactor.text(str(error)), self.log_end()))
+            self._state = ConnectionFailed("; ".join(reasons), server)
 
     def fail(self, reason: str) -> None:
         """Let every test of this process fail with this reason."""
@@ -195,6 +198,10 @@ class Connection:
     def ready_s(self) -> float | None:
         """Seconds from the start of a launched server to its first real answer, None for any other."""
         return self._launched.ready_s if self._launched else None
+
+    def log_end(self) -> str | None:
+        """Whether the server that this run started still runs, and its log's last lines; None without one."""
+        return None if self._launched is None else self.redactor.text(self._launched.condition())
 
     @cached_property
     def _settings_secrets(self) -> tuple[str, ...]:

@@ -121,7 +121,7 @@ def measurement_of(outcome: Outcome) -> Measurement:
         cached_tokens=reply.cached_tokens if reply else None,
         output_tokens=reply.output_tokens if reply else None,
         image_s=round(output.image_s, 6) if output and output.image_s is not None else None,
-        waits=reply.waits or None if reply else None,
+        waits=(reply.waits if reply else outcome.waits) or None,
         extra=dict(output.extra) if output and output.extra is not None else None,
     )
 

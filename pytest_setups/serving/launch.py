@@ -154,6 +154,14 @@ class LaunchedServer:
         self.process.check()
         self.ready_s = time.perf_counter() - self.process.started
 
+    def condition(self) -> str:
+        """Whether it still runs, and the last lines of its log."""
+        try:
+            self.process.check()
+        except LaunchError as error:
+            return str(error)
+        return f"the server still runs; its log {self.process.log} ends with:\n{self.process.log_end()}"
+
 
 def _recorded_url(recorded: RecordedLaunch | None) -> str | None:
     url = recorded.base_url if recorded else None

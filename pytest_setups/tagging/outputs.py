@@ -57,20 +57,33 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an output is not populated: the name of a check and its reason, on one line."""
+    """Why an output is not populated: the name of a check and its reason, on one line.
+
+    ``server_fault`` is the fault of the server that it comes from, None where the server answered.
+    """
 
     check: str
     reason: str
+    server_fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One (image, stage): its output, or None where there is none, and why it is not populated."""
+    """One (image, stage): its output, or None where there is none, and why it is not populated.
+
+    ``waits`` is how often the request was sent again as the server asked, where no output came of it.
+    """
 
     sample: Sample
     stage: Stage
     output: Output | None
     failures: tuple[Failure, ...] = ()
+    waits: int = 0
+
+    @property
+    def server_fault(self) -> str | None:
+        """The fault of the server because of which there is no output, None without one."""
+        return next((failure.server_fault for failure in self.failures if failure.server_fault), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_setups.api.errors import ServerError
@@ -73,11 +74,12 @@ class ImageOutcomes:
         if stage is not Stage.DESCRIPTION or not self._tagger.chained:
             return self._tag(stage)
         # Made here where no test has asked for them, as with -k description.
-        caption, keywords = self.get(Stage.CAPTION).output, self.get(Stage.KEYWORDS).output
+        sources = self.get(Stage.CAPTION), self.get(Stage.KEYWORDS)
+        caption, keywords = (source.output for source in sources)
         if caption is None or keywords is None:
             # Without them the prompt would be another one than in the recorded setup.
-            missing = Stage.CAPTION if caption is None else Stage.KEYWORDS
-            return self._failed(stage, "not-asked", f"skipped: no {missing}")
+            missing = sources[0] if caption is None else sources[1]
+            return self._failed(stage, "not-asked", f"skipped: no {missing.stage}", missing.server_fault)
         words = keywords.keywords.words if keywords.keywords else ()
         return self._tag(stage, without_reasoning(caption.text), words)
 
@@ -87,11 +89,12 @@ class ImageOutcomes:
         except ImageError as error:
             return self._failed(stage, "image", str(error))
         except ServerError as error:
-            return self._failed(stage, "server", str(error))
+            failed = self._failed(stage, "server", str(error), str(error))
+            return replace(failed, waits=error.waits)
         except TaggerError as error:
             return self._failed(stage, TAGGER_CHECK, str(error))
         return Outcome(self._sample, stage, output)
 
     # Names of checks are recorded in entries: they never change.
-    def _failed(self, stage: Stage, check: str, reason: str) -> Outcome:
-        return Outcome(self._sample, stage, None, (Failure(check, reason),))
+    def _failed(self, stage: Stage, check: str, reason: str, server_fault: str | None = None) -> Outcome:
+        return Outcome(self._sample, stage, None, (Failure(check, reason, server_fault),))
