@@ -127,6 +127,18 @@ def test_what_to_type_is_no_secret(run: Run, server: Scripted, summary: Path) ->
     assert "--setup-max-new-tokens" in summary.read_text()
 
 
+@pytest.mark.usefixtures("summary")
+def test_a_fault_of_the_server_is_one_annotation(
+    run: Run, project: pytest.Pytester, server: Scripted
+) -> None:
+    for number in range(19):
+        draw(project.path / f"sample_images/more-{number}.jpg", "green", (50 + number, 48))
+    server.stop_answering(from_request=27)
+    ((title, message),) = shown_errors(run("--setup-timeout=0.3"))
+    assert title == "pytest-setups"
+    assert message.endswith("within 0.3 s")
+
+
 def test_no_more_annotations_than_github_shows(
     run: Run, project: pytest.Pytester, server: Scripted, summary: Path
 ) -> None:
@@ -146,7 +158,7 @@ def test_text_of_models_and_files_stays_text(
     hostile_file = project.path / "sample_images" / name.replace("/", "")
     draw(hostile_file, "green")
     server.routes["/v1/models"] = as_json(models(HOSTILE))
-    server.chat = lambda _: as_json({"error": {"message": f"\n::error::forged\r\n{HOSTILE}"}}, 500)
+    server.chat = lambda ask: completion(f"\n::error::forged\r\n{HOSTILE} {ask.stage}!")
     result = run()
     page = Page(summary.read_text())
     tables = {"table", "thead", "tbody", "tr", "th", "td"}
@@ -154,7 +166,6 @@ def test_text_of_models_and_files_stays_text(
     assert all(len(row) in {3, 9} for row in page.rows)
     assert hostile_file.name in [row[1] for row in page.rows]
     assert any(HOSTILE in text for text in page.code)
-    assert f"pytest-setups: caption of {hostile_file.name}" in [title for title, _ in shown_errors(result)]
     assert not any(line.lstrip().startswith("::error::") for line in result.outlines)
 
 
@@ -164,7 +175,7 @@ def test_secrets_are_in_neither(
     monkeypatch.setenv("MY_KEY", "opensesame-123")
     server.chat = lambda _: as_json({"error": {"message": "bad key opensesame-123"}}, 401)
     result = run("--setup-api-key-env=MY_KEY")
-    assert len(shown_errors(result)) == 10
+    assert len(shown_errors(result)) == 1
     assert "opensesame-123" not in summary.read_text() + result.stdout.str()
 
 

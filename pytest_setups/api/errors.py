@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 _MAX_READ: Final = 20_000
 
 
+# Ids of requests, numbers of tokens, seconds; the status of an HTTP answer is kept.
+_NUMBERS: Final = re.compile(r"(?<!HTTP )\b[0-9a-fA-F-]*\d[0-9a-fA-F.-]*\b")
+
+# A server that dies breaks the connections that are open, and refuses those that follow.
+_NO_CONNECTION: Final = re.compile(r"(?:cannot connect to|the connection to) .*", re.DOTALL)
+
+
 class FaultKind(StrEnum):
     """What kind of fault a server showed."""
 
@@ -47,6 +54,11 @@ class ServerError(Exception):
         self.status = status
         self.retry_after_s = retry_after_s
         self.waits = 0
+
+
+def fault_key(message: str) -> str:
+    """What messages of the same fault have in common: all but numbers, and how a connection failed."""
+    return _NUMBERS.sub("#", _NO_CONNECTION.sub("no connection", message))
 
 
 def parse_json(data: bytes, source: str, redactor: Redactor) -> Any:

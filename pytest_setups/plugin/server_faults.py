@@ -6,14 +6,15 @@ pytest's last line.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from pytest_setups.api.errors import fault_key
 from pytest_setups.redaction import one_line
+from pytest_setups.serving.processes.server_process import without_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -30,8 +31,6 @@ MAX_REASON: Final = 300
 MAX_NAMES: Final = 3
 MAX_KNOWN: Final = 50
 """Faults that another one is looked for in: each test must not be compared with thousands."""
-# Ids of requests and numbers of tokens; the status of an HTTP answer is kept.
-_NUMBERS: Final = re.compile(r"(?<!HTTP )\b[0-9a-fA-F-]*\d[0-9a-fA-F.-]*\b")
 
 
 class ServerFault(Failed):
@@ -74,7 +73,7 @@ class ServerFaultReports:
         fault: str | None = getattr(report, FAULT_ATTRIBUTE, None)
         if fault is None:
             return
-        key = _NUMBERS.sub("#", fault)
+        key = fault_key(fault)
         if report.outcome == "failed":
             is_new = self._count(report.nodeid, fault, key)
         else:  # "rerun", of pytest-rerunfailures: the test may yet pass
@@ -82,7 +81,7 @@ class ServerFaultReports:
             self._rerun.add(key)
         if not is_new:
             setattr(report, _REPEATED, True)
-            report.longrepr = one_line(fault.split("\n", 1)[0], MAX_REASON)
+            report.longrepr = one_line(without_log(fault), MAX_REASON)
         elif report.outcome == "failed":
             self._add_log(report.longrepr)
 
@@ -124,7 +123,8 @@ class ServerFaultReports:
         self._shows_log = False
         log_end = self._log_end()
         if log_end is not None:
-            longrepr.addsection("the end of the server's log", log_end)
+            heading, _, lines = log_end.partition("\n")
+            longrepr.addsection(heading, lines)
 
 
 def _counted(fault: _Fault) -> str:
@@ -132,7 +132,7 @@ def _counted(fault: _Fault) -> str:
     names = ", ".join(nodeid.removeprefix("setup::") for nodeid in fault.others[:MAX_NAMES])
     more = f", and {count - MAX_NAMES} more" if count > MAX_NAMES else ""
     tests = "1 more test" if count == 1 else f"{count} more tests"
-    reason = one_line(fault.latest.split("\n", 1)[0], MAX_REASON)
+    reason = one_line(without_log(fault.latest), MAX_REASON)
     return f"{tests} failed because of this: {reason} ({one_line(names, MAX_REASON)}{more})"
 
 

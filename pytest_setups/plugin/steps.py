@@ -21,7 +21,7 @@ from pytest_setups.proofs.vision import prove_vision
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.field_redaction import redact_fields
-from pytest_setups.registry.measurement import FailedCheck, Line, Measurement
+from pytest_setups.registry.measurement import SERVER_CHECK, FailedCheck, Line, Measurement
 from pytest_setups.report.capacity_text import level_text
 from pytest_setups.run.evidence import (
     CapacityEvidence,
@@ -147,7 +147,7 @@ class SuiteSteps:
         """The measurement, and the server's fault because of which there is no output."""
         fault = self.connection.fault
         if fault is not None:
-            failure = FailedCheck(check="server", reason=fault)
+            failure = FailedCheck(check=SERVER_CHECK, reason=fault)
             measurement = Measurement(
                 image=sample.name, stage=stage, sample=sample.nth, passed=False, failures=(failure,)
             )

@@ -38,6 +38,15 @@ class VisionProof:
     experiments: tuple[Experiment, ...]
     without_picture: Reply | None
 
+    @property
+    def waits(self) -> int:
+        """How often a busy server asked to wait."""
+        rounds = [
+            replies for experiment in self.experiments for replies in (experiment.first, experiment.second)
+        ]
+        replies = [reply for replies in rounds for reply in replies]
+        return sum(reply.waits for reply in (*replies, self.without_picture) if reply is not None)
+
 
 def prove_vision(client: Client, request: Request, *, seed: int, at_once: int = 1) -> VisionProof:
     """Ask for captions of two views of eight coded pictures, and of eight more where those do not decide.

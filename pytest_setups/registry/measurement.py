@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
     from pytest_setups.registry.entry import Results
 
-
+SERVER_CHECK: Final = "server"
+"""The name, in failures and entries, of the check that the server answered."""
+NOT_ASKED_CHECK: Final = "not-asked"
+"""The name of the check that what a description is made from was there."""
 Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
 ImageSample = tuple[str, int]
@@ -116,6 +119,11 @@ class Measurement(Line):
     expectations: ExpectationResult | None = None
     vocabulary: VocabularyMatch | None = None
     reference: ReferenceMatch | None = None
+
+    @property
+    def server_fault(self) -> str | None:
+        """The fault of the server that came in place of an answer, None without one."""
+        return next((failure.reason for failure in self.failures if failure.check == SERVER_CHECK), None)
 
 
 _NO_NAMES: Final[set[str]] = set()

@@ -79,6 +79,12 @@ def _retries(measurements: Sequence[Measurement]) -> Share | None:
     return share_of(sum(measured.attempt > 1 for measured in measurements), len(measurements))
 
 
+def _waits(measurements: Sequence[Measurement]) -> Share | None:
+    # A tagger of the user's own asks the server itself, which is not seen here.
+    asked = [measured for measured in measurements if measured.started_utc is not None or measured.waits]
+    return share_of(sum(bool(measured.waits) for measured in asked), len(asked))
+
+
 def _coverage(measurements: Sequence[Measurement]) -> Share | None:
     results = [measured.expectations for measured in measurements if measured.expectations]
     return share_of(sum(result.met for result in results), sum(result.groups for result in results))
@@ -146,6 +152,10 @@ RUN_FIGURES: Final[Mapping[str, RunFigure]] = {
         RunFigure(
             "retries", "answers", "needed another attempt", higher_is_better=False, measure=_retries,
             hidden_at_zero=True,
+        ),
+        RunFigure(
+            "waits", "answers", "came after the server had asked to wait", higher_is_better=False,
+            measure=_waits, hidden_at_zero=True,
         ),
         RunFigure(
             "coverage", "groups of expected words", "are met", higher_is_better=True, measure=_coverage,

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pytest_setups.api.errors import fault_key
 from pytest_setups.redaction import one_line
+from pytest_setups.registry.measurement import NOT_ASKED_CHECK
 from pytest_setups.report import capacity_text, comparison_text, library_text, picture_text, terminal
 from pytest_setups.report.reporter import MAX_NOTICE, Level, Notice, faults, verdict_word
 
@@ -86,10 +88,13 @@ def errors(result: RunResult, notices: Sequence[Notice]) -> list[Annotation]:
     At most as many as GitHub shows; the last one then counts the others.
     """
     annotations = [Annotation(TITLE, one_line(fault, MAX_NOTICE)) for fault in faults(notices)]
-    for measurement in _failed(result):
+    for measurement in _annotated(result, "\n".join(faults(notices))):
         title = one_line(f"{TITLE}: {measurement.stage} of {measurement.image}", 200)
         annotations.append(Annotation(title, one_line(_reasons(measurement), MAX_NOTICE)))
+    silent = {measurement.image for measurement in result.measurements if measurement.server_fault}
     for image, reason in _unexpected(result):
+        if image in silent:
+            continue
         title = one_line(f"{TITLE}: expectations of {image}", 200)
         annotations.append(Annotation(title, one_line(reason, MAX_NOTICE)))
     if len(annotations) <= ANNOTATIONS:
@@ -177,6 +182,25 @@ def _fitting(parts: Iterable[str], room: int) -> bytes:
 
 def _failed(result: RunResult) -> list[Measurement]:
     return [measurement for measurement in result.measurements if not measurement.passed]
+
+
+def _annotated(result: RunResult, said: str) -> Iterator[Measurement]:
+    """The failed measurements, of those that one server fault failed only the first.
+
+    A fault that is in ``said``, the annotations so far, is not stated again.
+    """
+    failed = _failed(result)
+    of_images = {(m.image, m.sample): fault_key(m.server_fault) for m in failed if m.server_fault}
+    said = fault_key(said)
+    stated = [fault for fault in dict.fromkeys(of_images.values()) if fault in said]
+    for measurement in failed:
+        is_skipped = measurement.failures[0].check == NOT_ASKED_CHECK
+        fault = of_images.get((measurement.image, measurement.sample))
+        if fault is None or not (is_skipped or measurement.server_fault):
+            yield measurement
+        elif not any(known in fault for known in stated[:ANNOTATIONS]):
+            stated.append(fault)
+            yield measurement
 
 
 def _unexpected(result: RunResult) -> list[tuple[str, str]]:

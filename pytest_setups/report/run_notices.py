@@ -9,6 +9,7 @@ from pytest_setups.redaction import one_line
 from pytest_setups.report import comparison_text, server_counters_text
 from pytest_setups.report.reporter import MAX_NOTICE, Level, Notice
 from pytest_setups.run.verdict import Standing
+from pytest_setups.serving.processes.server_process import without_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +81,9 @@ def _comparison_notices(result: RunResult) -> Iterator[Notice]:
 
 
 def _wait_notices(result: RunResult) -> Iterator[Notice]:
+    vision = result.collected.vision
     waits = sum(measurement.waits or 0 for measurement in result.measurements)
+    waits += (vision.waits or 0) if vision else 0
     if waits:
         times = "once" if waits == 1 else f"{waits} times"
         yield Notice(f"the server was busy and asked {times} to wait (HTTP 429 or 503 with Retry-After)")
@@ -97,7 +100,7 @@ def _verdict_notices(result: RunResult, settings: Settings) -> Iterator[Notice]:
         yield Notice(f"not recorded: {verdict.reason}", Level.WARNING)
     if verdict.standing is not Standing.FAILED:
         return
-    yield Notice(f"failed: {verdict.reason}", Level.FAILURE)
+    yield Notice(f"failed: {without_log(verdict.reason)}", Level.FAILURE)
     if settings.recording and not settings.record_failed:
         advice = "only successful runs are recorded; --record-failed keeps the attempt"
         yield Notice(f"not recorded: {advice}", Level.FAILURE)

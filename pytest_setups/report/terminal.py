@@ -17,6 +17,7 @@ from pytest_setups.report import (
     server_counters_text,
 )
 from pytest_setups.report.reporter import Level
+from pytest_setups.serving.processes.server_process import without_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -75,7 +76,7 @@ def header(run: RunHeader) -> str:
     if run.repeat > 1:
         images += f" x {run.repeat} samples"
     if run.server is None:
-        fault = (run.fault or "not asked").splitlines()[0]
+        fault = without_log(run.fault or "not asked").splitlines()[0]
         return f"setups: {run.base_url or 'no server yet'}, {images}: {fault}"
     identity = run.server.identity
     backend = one_line(" ".join(filter(None, (identity.backend, identity.version))), 60)

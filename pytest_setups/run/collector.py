@@ -33,6 +33,8 @@ class Collected:
 
     Attributes:
         measurements: the last attempt at each measurement, sorted by image, sample and stage.
+        first_fault: the first failed measurement, in the order of time, that a fault of the server failed;
+            None where there is none, or where all of them passed when they were run again.
         lines: every attempt as one line of JSON, in the same order.
         models: whether the server lists the models; None when the test did not run.
         vision: the vision proof; None when the test did not run.
@@ -48,6 +50,7 @@ class Collected:
     tagger: TaggerEvidence | None
     expectations: Mapping[ImageSample, ExpectationEvidence]
     capacity: CapacityEvidence | None = None
+    first_fault: Measurement | None = None
 
     @property
     def image_names(self) -> list[str]:
@@ -63,6 +66,7 @@ class Collector:
     """
 
     _attempts: dict[MeasurementKey, list[str]] = field(default_factory=lambda: defaultdict(list))
+    _faults: dict[MeasurementKey, Measurement] = field(default_factory=dict)
     _models: ModelsEvidence | None = None
     _vision: VisionEvidence | None = None
     _tagger: TaggerEvidence | None = None
@@ -92,10 +96,13 @@ class Collector:
         keys = sorted(self._attempts, key=lambda key: (*key[:2], order.index(key[2])))
         measurements: list[Measurement] = []
         lines: list[str] = []
+        passed: set[MeasurementKey] = set()
         for key in keys:
             measurement, line = self._last_attempt(key)
             measurements.append(compact(measurement))
             lines += [*self._attempts[key][:-1], line]
+            if measurement.passed:
+                passed.add(key)
         return Collected(
             measurements=measurements,
             lines=lines,
@@ -104,6 +111,7 @@ class Collector:
             tagger=self._tagger,
             expectations=dict(sorted(self._expectations.items())),
             capacity=self._capacity,
+            first_fault=next((fault for key, fault in self._faults.items() if key not in passed), None),
         )
 
     def _last_attempt(self, key: MeasurementKey) -> tuple[Measurement, str]:
@@ -119,7 +127,10 @@ class Collector:
 
     def _add_measurement(self, measurement: Measurement, line: str) -> None:
         image = sys.intern(measurement.image)  # the stages of an image share its name
-        attempts = self._attempts[image, measurement.sample, measurement.stage]
+        key = image, measurement.sample, measurement.stage
+        if measurement.server_fault is not None:
+            self._faults.setdefault(key, measurement)
+        attempts = self._attempts[key]
         if attempts:  # a rerun: only this process knows how many came before
             line = measurement.model_copy(update={"attempt": len(attempts) + 1}).model_dump_json()
         attempts.append(line)

@@ -45,7 +45,7 @@ class VisionEvidence(Line):
     """Whether the model sees, and how that is known.
 
     ``p_value`` is of all ``experiments`` together. ``without_picture`` has the answer to the same question
-    without a picture, and its prompt tokens.
+    without a picture, and its prompt tokens. ``waits`` is how often a busy server asked to wait meanwhile.
     """
 
     kind: Literal["vision"] = "vision"
@@ -54,6 +54,7 @@ class VisionEvidence(Line):
     p_value: float | None = None
     without_picture: OptionalJsonObject = None
     experiments: Annotated[list[dict[str, JsonValue]], TextKind.JSON] = Field(default_factory=list)
+    waits: int | None = None
 
     @classmethod
     def of(cls, proof: VisionProof) -> Self:
@@ -66,6 +67,7 @@ class VisionEvidence(Line):
             without_picture=without
             and {"answer": one_line(without.text, MAX_ANSWER), "prompt_tokens": without.prompt_tokens},
             experiments=[experiment.evidence() for experiment in proof.experiments],
+            waits=proof.waits or None,
         )
 
 

@@ -12,6 +12,7 @@ from pytest_setups.checks.texts import normalised, normalised_answer
 from pytest_setups.proofs.vision_experiment import MAX_ANSWER
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
+from pytest_setups.serving.processes.server_process import without_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -111,18 +112,21 @@ def _failures(collected: Collected, expected: Expected) -> Iterator[str]:
         yield f"tagger: {one_line(reason, 1000)}"
     if collected.capacity is not None and collected.capacity.reason is not None:
         yield f"capacity: {one_line(collected.capacity.reason, 500)}"
-    yield from _unpopulated(collected.measurements)
+    yield from _unpopulated(collected)
     yield from _unexpected(list(collected.expectations.values()))
     yield from _same_words(collected.measurements, expected.look_alike)
     if vision is not None:
         yield from _answers_without_picture(collected.measurements, vision)
 
 
-def _unpopulated(measurements: Sequence[Measurement]) -> Iterator[str]:
+def _unpopulated(collected: Collected) -> Iterator[str]:
+    measurements = collected.measurements
     failed = [measurement for measurement in measurements if not measurement.passed]
     if failed:
-        first, failure = failed[0], failed[0].failures[0]
-        example = f"{first.stage} of {first.image}: {failure.check}: {failure.reason}"
+        # What failed first when the server did, since the rest may have failed because of that.
+        first = collected.first_fault or failed[0]
+        failure = first.failures[0]
+        example = f"{first.stage} of {first.image}: {failure.check}: {without_log(failure.reason)}"
         yield f"{len(failed)} of {len(measurements)} answers are not populated; {example}"
 
 

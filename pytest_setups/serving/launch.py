@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # On this machine a port answers in microseconds; in another network it may not answer at all.
 _CONNECT_S: Final = 1.0
+# A connection breaks a moment before the supervisor reports that the server has ended.
+_END_KNOWN_S: Final = 0.5
 _TO_FILL_IN: Final = "SECRET"
 
 
@@ -148,19 +150,20 @@ class LaunchedServer:
         except ServerError as error:
             # Its own end explains more than the connection that then failed.
             self.process.check()
-            message = f"{error}; its log {self.process.log} ends with:\n{self.process.log_end()}"
+            message = f"{error}; {self.process.log_text()}"
             raise LaunchError(message) from None
         # It may have ended since its answer: some run out of memory at the first picture.
         self.process.check()
         self.ready_s = time.perf_counter() - self.process.started
 
     def condition(self) -> str:
-        """Whether it still runs, and the last lines of its log."""
+        """Whether it is still running, and the last lines of its log."""
         try:
+            self.process.ends_within(_END_KNOWN_S)
             self.process.check()
         except LaunchError as error:
             return str(error)
-        return f"the server still runs; its log {self.process.log} ends with:\n{self.process.log_end()}"
+        return f"the server is still running; {self.process.log_text()}"
 
 
 def _recorded_url(recorded: RecordedLaunch | None) -> str | None:

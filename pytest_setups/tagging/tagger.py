@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pytest_setups.api.errors import ServerError
 from pytest_setups.registry.entry import Stage
+from pytest_setups.registry.measurement import NOT_ASKED_CHECK, SERVER_CHECK
 from pytest_setups.tagging.images import ImageError
 from pytest_setups.tagging.outputs import TAGGER_CHECK, Failure, Outcome, TaggerError
 from pytest_setups.tagging.reasoning import without_reasoning
@@ -79,7 +80,7 @@ class ImageOutcomes:
         if caption is None or keywords is None:
             # Without them the prompt would be another one than in the recorded setup.
             missing = sources[0] if caption is None else sources[1]
-            return self._failed(stage, "not-asked", f"skipped: no {missing.stage}", missing.server_fault)
+            return self._failed(stage, NOT_ASKED_CHECK, f"skipped: no {missing.stage}", missing.server_fault)
         words = keywords.keywords.words if keywords.keywords else ()
         return self._tag(stage, without_reasoning(caption.text), words)
 
@@ -89,7 +90,7 @@ class ImageOutcomes:
         except ImageError as error:
             return self._failed(stage, "image", str(error))
         except ServerError as error:
-            failed = self._failed(stage, "server", str(error), str(error))
+            failed = self._failed(stage, SERVER_CHECK, str(error), str(error))
             return replace(failed, waits=error.waits)
         except TaggerError as error:
             return self._failed(stage, TAGGER_CHECK, str(error))

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -39,6 +40,8 @@ def main() -> None:
     time.sleep(arguments.late)
     listed = as_json(models(arguments.served_model_name))
     chat = seeing if arguments.hang is None else hanging(Path(arguments.hang))
+    if arguments.exit_after is not None:
+        chat = exiting(arguments.exit_after)
     with serve(port=arguments.port, routes={"/v1/models": listed}, chat=chat):
         while True:
             signal.pause()
@@ -51,6 +54,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--served-model-name", default="served")
     parser.add_argument("--pids", default=os.devnull)
     parser.add_argument("--late", type=float, default=0.0, help="seconds before it listens")
+    parser.add_argument("--exit-after", type=int, help="chat requests, and then it ends")
     parser.add_argument("--hang", help="FIFO that is opened when the first measured request comes; no answer")
     for habit in ("die", "never", "fork", "stubborn", "chatty"):
         parser.add_argument(f"--{habit}", action="store_true")
@@ -74,6 +78,19 @@ def hanging(fifo: Path) -> object:
         fifo.open("w").close()
         signal.sigwait({signal.SIGUSR2})
         raise AssertionError
+
+    return chat
+
+
+def exiting(after: int) -> Callable[[Ask], Reply]:
+    """Answer so many requests, and end at the next one, as a server that is killed does."""
+
+    def chat(ask: Ask) -> Reply:
+        if ask.number >= after:
+            sys.stdout.write("CUDA error: device-side assert triggered\n")
+            sys.stdout.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return seeing(ask)
 
     return chat
 

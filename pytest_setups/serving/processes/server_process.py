@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -23,9 +24,11 @@ from pytest_setups.serving.processes.supervisor import STOP_AFTER_S
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-LOG_LINES: Final = 15
+LOG_LINES: Final = 8
+"""Of 40, which all the output of a run may have that a server's fault ended."""
 LOG_TAIL_BYTES: Final = 64 * 1024
 MAX_LINE: Final = 500
+_LOG_FOLLOWS: Final = " ends with:\n"
 # What the supervisor may take beyond STOP_AFTER_S: after SIGKILL, the kernel frees the memory of a GPU.
 _GRACE_S: Final = 30.0
 
@@ -80,7 +83,7 @@ class ServerProcess:
         if status is None and self._supervisor.poll() is None:
             return
         reason = "its supervisor was killed" if status is None else describe_exit(status)
-        message = f"the server exited ({reason}); its log {self.log} ends with:\n{self.log_end()}"
+        message = f"the server exited ({reason}); {self.log_text()}"
         raise LaunchError(message)
 
     def status(self) -> int | None:
@@ -89,9 +92,19 @@ class ServerProcess:
             self._status = self._reports.read().get("status")
         return self._status
 
+    def ends_within(self, seconds: float) -> bool:
+        """Whether the server has ended or ends now; it takes a moment until its end is known here."""
+        if self.status() is None:
+            self._reports.wait(seconds)
+        return self.status() is not None
+
     def died_of_illegal_instruction(self) -> bool:
         """Whether the server ended because this processor lacks instructions that it uses."""
         return self.status() in {-signal.SIGILL, 128 + signal.SIGILL}  # 128 + n: a shell's status for it
+
+    def log_text(self) -> str:
+        """Where the log is, and its last lines, for the end of a message (``without_log``)."""
+        return f"its log {self.log}{_LOG_FOLLOWS}{self.log_end()}"
 
     def log_end(self, lines: int = LOG_LINES) -> str:
         """The last lines of the log, without secrets."""
@@ -158,10 +171,20 @@ class _Reports:
         report: dict[str, Any] = json.loads(line)
         return report
 
+    def wait(self, seconds: float) -> None:
+        """Wait for the next report."""
+        if not self._closed:
+            select.select([self._descriptor], [], [], seconds)
+
     def close(self) -> None:
         if not self._closed:
             self._closed = True
             os.close(self._descriptor)
+
+
+def without_log(message: str) -> str:
+    """A message without the lines of the log at its end; where the log is stays in it."""
+    return message.partition(_LOG_FOLLOWS)[0]
 
 
 def free_port() -> int:
