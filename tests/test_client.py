@@ -13,7 +13,7 @@ import pytest
 
 from pytest_setups.api.client import Client
 from pytest_setups.api.errors import FaultKind, ServerError
-from tests.conftest import Run, entries, recorded_measurements
+from tests.conftest import Run, entries, only_entry, recorded_measurements
 from tests.servers.scripted import Ask, Reply, Scripted, as_json, completion, events, seeing, serve, words
 
 BODY = b'{"messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]}'
@@ -282,6 +282,25 @@ def test_a_run_on_a_busy_server_says_how_often_it_waited(
     result.stdout.fnmatch_lines(["the server was busy and asked 2 times to wait (HTTP 429 or 503 *"])
     waits = [line["waits"] for line in recorded_measurements(project.path)]
     assert sorted(filter(None, waits)) == [2]
+    assert only_entry(project.path)["verification"]["figures"]["waits"] == 0.111111
+    result.stdout.fnmatch_lines(["waits: 1 of 9 answers came after the server had asked to wait (0.111)"])
+
+
+def test_waits_of_the_vision_proof_and_of_requests_that_failed_count(
+    run: Run, project: pytest.Pytester, server: Scripted
+) -> None:
+    refused = replace(BUSY["429"], headers={"retry-after": "0"})
+    first, last = iter([refused] * 2), iter([refused, as_json({"error": "no memory"}, 500)])
+
+    def chat(ask: Ask) -> Reply:
+        if ask.body["temperature"] == 0:
+            return next(first, None) or seeing(ask)
+        return (ask.stage == "keywords" and next(last, None)) or seeing(ask)
+
+    server.chat = chat
+    result = run("--record-failed", "--setup-warmup=0")
+    result.stdout.fnmatch_lines(["the server was busy and asked 3 times to wait (HTTP 429 or 503 *"])
+    assert only_entry(project.path)["verification"]["vision"]["waits"] == 2
 
 
 def test_two_servers_do_not_share_anything() -> None:

@@ -170,7 +170,7 @@ def test_tests_of_the_user_are_counted_too(project: pytest.Pytester, pictures: C
     result.stdout.fnmatch_lines(["21 more tests failed because of this: cannot connect to *"])
 
 
-@pytest.mark.parametrize("how", [(), ("--reruns=1",), ("--setup-concurrency=2",)], ids=" ".join)
+@pytest.mark.parametrize("how", [(), ("--reruns=1",)], ids=["once", "reruns"])
 def test_the_first_fault_in_time_is_the_reason_that_is_recorded(
     how: tuple[str, ...], run: Run, project: pytest.Pytester, server: Scripted
 ) -> None:

@@ -44,7 +44,7 @@ def test_answers_that_needed_another_attempt_are_counted_and_kept(run: Run, proj
 
     assert result.ret == 0
     result.stdout.fnmatch_lines([SHOWN, "recorded: *", "*11 passed, 2 rerun*"])
-    assert only_entry(project.path)["verification"]["figures"] == {"retries": 0.222222}
+    assert only_entry(project.path)["verification"]["figures"] == {"retries": 0.222222, "waits": 0.0}
     assert '<property name="setup.retries" value="0.222222"' in (project.path / "j.xml").read_text()
     page = (project.path / "r.html").read_text()
     assert re.search(r'<th scope="row">retries</th><td class="number">0.222</td>', page)
@@ -56,7 +56,7 @@ def test_a_run_without_another_attempt_says_nothing_of_it(run: Run, project: pyt
 
     result.stdout.no_fnmatch_line("retries*")
     assert "retries</th>" not in (project.path / "r.html").read_text()
-    assert only_entry(project.path)["verification"]["figures"] == {"retries": 0.0}
+    assert only_entry(project.path)["verification"]["figures"] == {"retries": 0.0, "waits": 0.0}
 
 
 @pytest.mark.usefixtures("flaky")
@@ -89,7 +89,7 @@ def test_a_run_that_breaks_such_a_bound_may_be_kept_as_failed(run: Run, project:
     verification = only_entry(project.path)["verification"]
     assert verification["status"] == "failed"
     assert verification["failure_reason"].startswith("retries is above retries:0.02: 2 of 9 answers")
-    assert verification["figures"] == {"retries": 0.222222}
+    assert verification["figures"] == {"retries": 0.222222, "waits": 0.0}
 
 
 @pytest.mark.usefixtures("flaky")
