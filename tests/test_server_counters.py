@@ -14,10 +14,10 @@ from pytest_setups.api.client import Client
 from pytest_setups.api.request_log import RequestLog
 from pytest_setups.load.server_counters import OwnRequests, ServerCounters
 from pytest_setups.registry.load_records import ServerCountersRecord
-from tests.conftest import Command, Run, entries, only_entry
+from tests.conftest import Command, Run, draw, entries, only_entry
 from tests.servers.llama import llama_cpp
 from tests.servers.metrics import Metrics, Vllm
-from tests.servers.scripted import Ask, Reply, Scripted, as_json, models, seeing
+from tests.servers.scripted import Ask, Reply, Scripted, as_json, completion, models, seeing
 from tests.taggers import tagger
 
 FIRST_MEASURED = 20
@@ -405,3 +405,21 @@ def test_the_report_shows_the_counters(run: Run, project: pytest.Pytester) -> No
     assert "server_counters" not in section
     assert "cache_dtype" in section
     result.stdout.fnmatch_lines(["report: *"])
+
+
+def test_requests_under_way_at_the_end_are_not_taken_for_those_of_others(
+    run: Run, project: pytest.Pytester, vllm: Vllm
+) -> None:
+    def chat(ask: Ask) -> Reply:
+        reply = vllm.chat(ask)
+        return completion("") if ask.number >= FIRST_MEASURED else reply
+
+    vllm.server.chat = chat
+    for number in range(12):
+        draw(project.path / f"photos/{number:02}.png", f"hsl({number * 29}, 80%, 50%)")
+
+    result = run("-x", "--setup-concurrency=4", "--setup-images=photos", "--setup-report=report.html")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.no_fnmatch_line("*of others*")
+    assert "requests were still under way when the run ended" in (project.path / "report.html").read_text()

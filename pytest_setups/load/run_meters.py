@@ -89,6 +89,8 @@ class RunMeters:
             unknown = "the requests of another tagger are not known"
         elif self._lost_workers:
             unknown = "the requests of a worker that crashed are not known"
+        elif log.under_way:
+            unknown = "requests were still under way when the run ended"
         elif len(log.answered) < self._answers:
             unknown = "not all requests of this run were counted"
         return OwnRequests(log, unknown)

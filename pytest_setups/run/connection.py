@@ -91,6 +91,7 @@ class Connection:
         self._hashes: dict[str, str | None] = {}
         self._open = ExitStack()
         self._outcomes: OutcomeSource | None = None
+        self._asking_process: AskingProcess | None = None
         self._program_result: tuple[TaggerFolder, ProgramResult] | None = None
 
     def connect(self, announcer: Announcer) -> None:
@@ -237,7 +238,8 @@ class Connection:
     def request_log(self) -> RequestLog:
         """When the chat requests of this process ended; empty before its first."""
         client: Client | None = self.__dict__.get("client")
-        return client.log if client else RequestLog()
+        log = client.log if client else RequestLog()
+        return replace(log, under_way=self._asking_process.left) if self._asking_process else log
 
     @property
     def request(self) -> Request:
@@ -369,7 +371,8 @@ class Connection:
         if at_once == 1 or not plan or self.settings.tagger_command is not None:
             return SequentialOutcomes(tagger)
         if isinstance(tagger, ServedTagger):
-            return PlannedOutcomes(tagger, plan, AskingProcess(self._asking_job(plan)))
+            self._asking_process = AskingProcess(self._asking_job(plan), self.client.log)
+            return PlannedOutcomes(tagger, plan, self._asking_process)
         return PlannedOutcomes(tagger, plan, ThreadedDeliveries(tagger, plan, at_once))
 
     def _asking_job(self, plan: Mapping[Sample, Sequence[Stage]]) -> AskingJob:

@@ -20,6 +20,7 @@ from pytest_setups.tagging.tagging_threads import Delivery, TaggingThreads
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pytest_setups.api.request_log import RequestLog
     from pytest_setups.tagging.images import Sample
     from pytest_setups.tagging.keyword_schema import KeywordSchema
     from pytest_setups.tagging.request import Request
@@ -47,12 +48,22 @@ class AskingJob:
     at_once: int
     plan: Mapping[Sample, Sequence[Stage]]
 
+    @property
+    def outcomes(self) -> int:
+        """How many there will be."""
+        return sum(map(len, self.plan.values()))
+
 
 class AskingProcess:
-    """The process, seen from the one that wants the outcomes."""
+    """The process, seen from the one that wants the outcomes.
 
-    def __init__(self, job: AskingJob) -> None:
+    ``log`` is given the requests that it has sent. ``left`` is the number of outcomes to come.
+    """
+
+    def __init__(self, job: AskingJob, log: RequestLog) -> None:
+        self.left = job.outcomes
         self._job = job
+        self._log = log
         self._child = PythonChild(__name__)
         self._child.send(job)
 
@@ -62,7 +73,11 @@ class AskingProcess:
         Raises:
             ChildEndedError: the process ended before all outcomes were made.
         """
-        delivery: Delivery = self._child.receive()
+        delivery: Delivery
+        log: RequestLog
+        delivery, log = self._child.receive()
+        self._log.add(log)
+        self.left -= 1
         return _having_schema(delivery, self._job.request.schema)
 
     def close(self) -> None:
@@ -82,9 +97,10 @@ def main() -> None:
     pictures = PreparedPictures(job.plan, max_edge=job.max_edge, ahead=job.at_once)
     tagger = ServedTagger(client, job.request, pictures.take)
     TaggingThreads(tagger, job.plan, job.at_once, deliveries.put)
-    for _ in range(sum(map(len, job.plan.values()))):
+    for _ in range(job.outcomes):
         # Both processes have the schema: with a vocabulary it has thousands of terms.
-        parent.send(_having_schema(deliveries.get(), None))
+        delivery = _having_schema(deliveries.get(), None)
+        parent.send((delivery, client.log.drain()))
 
 
 def _having_schema(delivery: Delivery, schema: KeywordSchema | None) -> Delivery:
