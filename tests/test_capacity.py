@@ -8,8 +8,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,8 @@ from tests.servers.scripted import Ask, Reply, Scripted, as_json, seeing
 from tests.test_concurrency import start
 
 ANSWER_S = 0.01
+SHORT_S = 0.003
+"""Long enough that the answers to two requests overlap."""
 
 
 @pytest.fixture
@@ -50,10 +51,10 @@ def limited(server: Scripted) -> Scripted:
 
 @pytest.fixture
 def steady(server: Scripted) -> Scripted:
-    """A server that takes ten milliseconds for each answer, however many it is asked for."""
+    """A server that takes a moment for each answer, however many it is asked for."""
 
     def chat(ask: Ask) -> Reply:
-        time.sleep(ANSWER_S)
+        time.sleep(SHORT_S)
         return seeing(ask)
 
     server.chat = chat
@@ -116,7 +117,7 @@ def test_failures_at_a_level_are_reported_and_end_the_search(
     run: Run, project: pytest.Pytester, server: Scripted
 ) -> None:
     def overloaded(ask: Ask) -> Reply:
-        time.sleep(ANSWER_S)
+        time.sleep(SHORT_S)
         if server.most_at_once >= 4:
             return as_json({"error": {"message": "too many requests in the queue"}}, 500)
         return seeing(ask)
@@ -165,7 +166,7 @@ def test_a_service_level_that_no_level_keeps_fails_the_test(run: Run, project: p
 
 def test_a_hanging_server_is_waited_for_once(run: Run, project: pytest.Pytester, server: Scripted) -> None:
     def hang_under_load(ask: Ask) -> Reply:
-        time.sleep(ANSWER_S)
+        time.sleep(SHORT_S)
         if server.most_at_once >= 2:
             server.hang()
         return seeing(ask)
@@ -185,7 +186,7 @@ def test_ctrl_c_keeps_what_was_measured(project: pytest.Pytester, server: Script
     hanging = threading.Event()
 
     def hang_under_load(ask: Ask) -> Reply:
-        time.sleep(ANSWER_S)
+        time.sleep(SHORT_S)
         if server.most_at_once >= 2:
             hanging.set()
             server.hang()
@@ -433,16 +434,12 @@ def test_a_level_that_scatters_is_measured_longer_and_pictures_are_taken_in_turn
     load = UnevenLoad()
     asked: list[str] = []
 
-    @contextmanager
-    def open_load(_: int) -> Iterator[UnevenLoad]:
-        yield load
-
     def prepare_all(samples: Any) -> Any:
         asked.extend(sample.name for sample in samples)
         return samples
 
     samples = [Sample(f"{number}.jpg", Path(f"{number}.jpg")) for number in range(3)]
-    level = CapacityExperiment(samples, prepare_all, open_load).measure(1)
+    level = CapacityExperiment(samples, prepare_all, load).measure(1)
 
     assert load.rounds == [8, 8, 16, 32, 64, 72]
     assert level.images == 200

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -11,24 +11,21 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_setups.checks.output_checks import check_outcome
 from pytest_setups.load import steady_window
 from pytest_setups.load.image_load import ThreadedLoad
-from pytest_setups.load.level_search import LevelSearch, is_sound, kept_level, knee_of
-from pytest_setups.load.picture_spool import PictureSpool
+from pytest_setups.load.level_search import HIGHEST_LEVEL, LevelSearch, is_sound, kept_level, knee_of
+from pytest_setups.load.load_process import LoadJob, ProcessLoad
+from pytest_setups.load.picture_spool import PictureSpool, SpooledPictures
 from pytest_setups.registry.load_records import CapacityLevel, CapacityRecord
 from pytest_setups.tagging.python_tagger import wrap_python_tagger
-from pytest_setups.tagging.served_tagger import ServedTagger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
 
-    from pytest_setups.api.client import Client
     from pytest_setups.config.load_values import ServiceLevel
     from pytest_setups.config.settings import Settings
     from pytest_setups.load.image_load import ImageLoad, ImageTiming
     from pytest_setups.load.steady_window import SteadyWindow
     from pytest_setups.run.connection import Connection
     from pytest_setups.tagging.images import Sample
-    from pytest_setups.tagging.tagger import Tagger
 
 ROUNDS_IN_FLIGHT: Final = 4
 """Images of a level for each that is tagged at once: one round to ramp up, one to drain, two that count."""
@@ -51,12 +48,12 @@ class CapacityExperiment:
     Args:
         samples: the pictures; a level takes them in turn.
         prepare: makes pictures ready before a level is timed; returned are those to tag.
-        open_load: the load with which a level is made, by the number of images at once.
+        load: tags them.
     """
 
     samples: Sequence[Sample]
     prepare: Callable[[Sequence[Sample]], Sequence[Sample]]
-    open_load: Callable[[int], AbstractContextManager[ImageLoad]]
+    load: ImageLoad
     _asked: int = field(default=0)
 
     def measure(self, at_once: int) -> CapacityLevel:
@@ -64,15 +61,14 @@ class CapacityExperiment:
         timings: list[ImageTiming] = []
         windows: list[SteadyWindow] = []
         count = max(ROUNDS_IN_FLIGHT * at_once, FEWEST_IMAGES, min(len(self.samples), MOST_PICTURES))
-        with self.open_load(at_once) as load:
-            while True:
-                round_timings = load.run(self.prepare(self._next(count)), at_once)
-                window = steady_window.steady_window(round_timings, at_once)
-                windows += [window] if window else []
-                timings += round_timings
-                count = min(len(timings), MOST_IMAGES - len(timings))
-                if count < FEWEST_ROUNDS * at_once or _is_enough(timings, windows):
-                    return _level(at_once, timings, windows)
+        while True:
+            round_timings = self.load.run(self.prepare(self._next(count)), at_once)
+            window = steady_window.steady_window(round_timings, at_once)
+            windows += [window] if window else []
+            timings += round_timings
+            count = min(len(timings), MOST_IMAGES - len(timings))
+            if count < FEWEST_ROUNDS * at_once or _is_enough(timings, windows):
+                return _level(at_once, timings, windows)
 
     def _next(self, count: int) -> list[Sample]:
         """The next pictures in turn."""
@@ -83,33 +79,32 @@ class CapacityExperiment:
 
 def measure_levels(connection: Connection) -> Iterator[CapacityLevel]:
     """Measure the capacity of the server that answered: each level is returned as soon as it is known."""
-    settings = connection.settings
-    with tempfile.TemporaryDirectory(prefix="pytest-setups-") as folder:
-        spool = PictureSpool(Path(folder), settings.max_edge)
-        is_served = connection.python_tagger is None
-        experiment = CapacityExperiment(
-            samples=list(connection.samples.values()),
+    settings, own = connection.settings, connection.python_tagger
+    most_at_once = max(settings.capacity or (HIGHEST_LEVEL,))
+    samples = list(connection.samples.values())
+    with tempfile.TemporaryDirectory(prefix="pytest-setups-") as folder, ExitStack() as stack:
+        if own is None:
+            pictures = SpooledPictures(Path(folder))
+            load = ProcessLoad(_job(connection, pictures, most_at_once))
+            stack.callback(load.close)
+            prepare = PictureSpool(pictures, settings.max_edge).fill
+            experiment = CapacityExperiment(samples, prepare, load)
+        else:
+            tagger = wrap_python_tagger(own.user_tagger, at_once=most_at_once, secrets=settings.secrets())
             # What a user's own tagger sends is its own affair: it is given the files.
-            prepare=spool.fill if is_served else lambda samples: samples,
-            open_load=lambda at_once: _open_load(connection, spool, at_once),
-        )
+            experiment = CapacityExperiment(samples, list, ThreadedLoad(tagger))
         yield from LevelSearch(experiment.measure, settings.capacity or (), settings.slo).run()
 
 
-@contextmanager
-def _open_load(connection: Connection, spool: PictureSpool, at_once: int) -> Iterator[ImageLoad]:
-    client = connection.new_client(at_once)
-    try:
-        yield ThreadedLoad(_tagger(connection, client, spool, at_once), client.abort)
-    finally:
-        client.close()
-
-
-def _tagger(connection: Connection, client: Client, spool: PictureSpool, at_once: int) -> Tagger:
-    settings, own = connection.settings, connection.python_tagger
-    if own is not None:
-        return wrap_python_tagger(own.user_tagger, at_once=at_once, secrets=settings.secrets())
-    return ServedTagger(client, connection.request, spool.read)
+def _job(connection: Connection, pictures: SpooledPictures, connections: int) -> LoadJob:
+    return LoadJob(
+        base_url=connection.base_url,
+        api_key=connection.settings.api_key(),
+        timeout_s=connection.settings.timeout,
+        request=connection.request,
+        pictures=pictures.folder,
+        connections=connections,
+    )
 
 
 def capacity_record(levels: Sequence[CapacityLevel], settings: Settings) -> CapacityRecord:

@@ -13,7 +13,7 @@ from pytest_setups.registry.entry import Stage
 from pytest_setups.tagging.tagger import ImageOutcomes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from pytest_setups.tagging.images import Sample
     from pytest_setups.tagging.outputs import Outcome
@@ -51,16 +51,10 @@ class ImageLoad(Protocol):
 
 
 class ThreadedLoad:
-    """A load that threads of this process make.
+    """A load that threads of this process make; ``tagger`` is called from as many as images are tagged."""
 
-    Args:
-        tagger: makes the outputs; it is called from ``at_once`` threads.
-        abort: ends the open requests.
-    """
-
-    def __init__(self, tagger: Tagger, abort: Callable[[], None]) -> None:
+    def __init__(self, tagger: Tagger) -> None:
         self._tagger = tagger
-        self._abort = abort
 
     def run(self, samples: Sequence[Sample], at_once: int) -> list[ImageTiming]:
         """Tag the images; the timings are in the order in which the images ended."""
@@ -69,9 +63,8 @@ class ThreadedLoad:
             futures = [pool.submit(self._tag_until_done, work) for _ in range(at_once)]
             try:
                 wait_for(futures)
-            except BaseException:  # Ctrl-C does not wait for the requests under way
+            except BaseException:  # Ctrl-C waits for the images under way: user's code cannot be ended
                 work.stop()
-                self._abort()
                 raise
         for future in futures:
             future.result()

@@ -220,19 +220,15 @@ class Connection:
 
     @cached_property
     def client(self) -> Client:
-        """The one client of this process, but for loads."""
-        client = self.new_client(self.settings.concurrency)
-        self._open.callback(client.close)
-        return client
-
-    def new_client(self, connections: int) -> Client:
-        """A client for a load, to be closed by the caller."""
-        return Client(
+        """The one client of this process."""
+        client = Client(
             base_url=self._base_url,
             api_key=self.settings.api_key(),
             timeout_s=self.settings.timeout,
-            connections=connections,
+            connections=self.settings.concurrency,
         )
+        self._open.callback(client.close)
+        return client
 
     @property
     def request_log(self) -> RequestLog:
