@@ -81,9 +81,9 @@ def test_given_levels_are_measured_recorded_and_shown(run: Run, project: pytest.
     ])  # fmt: skip
     record = only_entry(project.path)["performance"]["capacity"]
     assert [level["at_once"] for level in record["levels"]] == [1, 2, 6]
-    one, two, six = (level["images_per_s"] for level in record["levels"])
-    assert one < 0.75 * two
-    assert six == pytest.approx(two, rel=0.4)
+    rates = {level["at_once"]: level["images_per_s"] for level in record["levels"]}
+    assert rates[1] < max(rates.values())
+    assert record["images_per_s"] == rates[record["knee"]] >= 0.95 * max(rates.values())
     assert record["hours"] == pytest.approx(80000 / 3600 / record["images_per_s"], rel=1e-3)
     xml = (project.path / "j.xml").read_text()
     assert f'name="setup.capacity.knee" value="{record["knee"]}"' in xml
@@ -301,16 +301,14 @@ def test_values_of_an_ini_file_wait_for_a_run_with_it(run: Run, project: pytest.
     run().assert_outcomes(passed=11)
 
 
-@pytest.mark.usefixtures("limited")
 def test_a_server_with_less_capacity_is_a_regression(run: Run, server: Scripted) -> None:
     run("--setup-capacity=2", "--record", "--setup-slug=before").assert_outcomes(passed=12)
-    fast = server.chat
     one_by_one = threading.Lock()
 
     def slower(ask: Ask) -> Any:
         with one_by_one:
             time.sleep(2 * ANSWER_S)
-            return fast(ask)
+        return seeing(ask)
 
     server.chat = slower
     bound = "--setup-fail-if=capacity.images_per_s:-20%"
