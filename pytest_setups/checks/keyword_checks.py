@@ -6,7 +6,7 @@ A single odd word is honest ("23" beside "basketball"): a check fails where a sh
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.checks.phrases import CODES, language, languages_of
@@ -72,12 +72,13 @@ def keyword_words(output: Output) -> str | None:
     pieces = [word for word in given if _JSON_PIECE.search(word)]
     if pieces:
         return f"pieces of JSON as keywords: {one_line(', '.join(pieces), 80)!r}"
-    faults = list(_faults(output))
-    for what, is_useless in faults:
+    found: set[str] = set()
+    for what, is_useless in _faults(output):
         useless = [word for word in given if is_useless(word)]
         if len(useless) >= MAX_USELESS_SHARE * len(given) and len(useless) > 1:
             return f"{what} as keywords, {len(useless)} of {len(given)}: {one_line(', '.join(useless), 80)!r}"
-    mixed = [word for word in given if any(is_useless(word) for _, is_useless in faults)]
+        found.update(useless)
+    mixed = [word for word in given if word in found]
     if len(mixed) > 0.6 * len(given) and len(mixed) > 2:
         return f"useless keywords, {len(mixed)} of {len(given)}: {one_line(', '.join(mixed), 80)!r}"
     return None
@@ -146,8 +147,12 @@ def _is_sentence(word: str) -> bool:
 
 
 def _prompt_words(output: Output) -> str:
-    prompts = [output.prompt] if output.prompt else [load_prompts(profile).keywords for profile in PROFILES]
-    return f" {' '.join(normalised(prompt) for prompt in prompts)} "
+    return _all_words(output.prompt or "\n".join(load_prompts(profile).keywords for profile in PROFILES))
+
+
+@lru_cache(maxsize=8)  # the same prompt for every picture
+def _all_words(prompt: str) -> str:
+    return f" {normalised(prompt)} "
 
 
 def _is_prompt(word: str, prompt: str) -> bool:
@@ -232,7 +237,7 @@ def _same_word(first: str, second: str) -> bool:
     return bool(_stems(first) & _stems(second))
 
 
-@cache
+@lru_cache(maxsize=10_000)  # not more: keywords of a library have no end
 def _stems(word: str) -> frozenset[str]:
     """The word, and what is left of it without an ending; at least three letters."""
     ends = (

@@ -136,7 +136,9 @@ class Language:
 
     def words(self, table: str) -> frozenset[str]:
         """The words of a table."""
-        return frozenset(self.tables.get(table, ()))
+        if table not in self._words:
+            self._words[table] = frozenset(self.tables.get(table, ()))
+        return self._words[table]
 
 
 @cache
@@ -155,11 +157,12 @@ def _entries(table: str, text: str) -> tuple[str, ...]:
     return tuple(line for line in text.splitlines() if line and not line.startswith("#"))
 
 
-def languages_of(text: str) -> list[Language]:
+@lru_cache(maxsize=16)  # asked again by each check of an answer
+def languages_of(text: str) -> tuple[Language, ...]:
     """The languages that are written in the scripts of a text."""
     found = scripts(text)
     codes = [code for script, codes in _LANGUAGES_OF_SCRIPT.items() if script in found for code in codes]
-    return [language(code) for code in dict.fromkeys(codes)]
+    return tuple(language(code) for code in dict.fromkeys(codes))
 
 
 @lru_cache(maxsize=1_000)  # asked again for each language that a text may be in

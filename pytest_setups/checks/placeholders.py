@@ -15,6 +15,7 @@ from pytest_setups.tagging.reasoning import without_reasoning
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_setups.checks.phrases import Language
     from pytest_setups.tagging.outputs import Output
 
 # The whole answer, or what is left to fill in within a sentence.
@@ -61,16 +62,17 @@ def is_placeholder(text: str) -> bool:
     return any(
         pattern.match(sentence.strip(" *#\"'"))
         for language in languages_of(text)
-        if (pattern := _whole_sentence(language.alternatives("placeholder"), language.spaced))
+        if (pattern := _whole_sentence(language))
         for sentence in said[:4]
     )
 
 
 @cache
-def _whole_sentence(source: str, spaced: str) -> re.Pattern[str] | None:
+def _whole_sentence(language: Language) -> re.Pattern[str] | None:
     """A sentence that consists of a phrase, with a few words around it."""
+    source = language.alternatives("placeholder")
     if not source:
         return None
-    if spaced != "words":
+    if language.spaced != "words":
         return re.compile(rf".{{0,10}}{source}.{{0,12}}\Z")
     return re.compile(rf"\W*{source}(?:\W*\Z|\W+(?:\w+\W+){{0,2}}\w*\Z)")

@@ -62,15 +62,21 @@ def _refused(language: Language, said: Sequence[str]) -> str | None:
 
 
 def _is_refusal(language: Language, sentence: str) -> bool:
+    # Nearly every sentence is asked for in a dozen languages, and is no refusal.
+    return _is_said_to_user(language, sentence) and not is_sign(sentence)
+
+
+def _is_said_to_user(language: Language, sentence: str) -> bool:
     says = language.says
-    if is_sign(sentence):
-        return False
-    if any(says(table, sentence) for table in ("model", "absent", "policy", "offers")):
+    if says("model", sentence) or says("absent", sentence):
         return True
-    of_picture = says("picture", sentence)
-    if says("cannot", sentence) and (says("helps", sentence) or (of_picture and says("sees", sentence))):
+    if says("policy", sentence) or says("offers", sentence):
         return True
-    return (of_picture and says("message", sentence)) or (
+    if says("cannot", sentence) and (
+        says("helps", sentence) or (says("picture", sentence) and says("sees", sentence))
+    ):
+        return True
+    return (says("message", sentence) and says("picture", sentence)) or (
         says("request", sentence) and says("gives", sentence)
     )
 
