@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+import pytest
 from PIL import Image
 
+from pytest_setups.checks.expectations_file import find_expectations
 from pytest_setups.plugin.xdist import ImageScheduling
 from pytest_setups.registry.entry import Entry
 from pytest_setups.registry.measurement import Measurement
@@ -17,13 +19,12 @@ from pytest_setups.regression.bounds import parse_bound
 from pytest_setups.regression.comparison import compare
 from pytest_setups.report.html import render_report
 from pytest_setups.report.pages import ReportData, Thumbnails
+from pytest_setups.tagging.images import Sample
 from tests.recorders import STAGES, setup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
-
-    import pytest
 
     from tests.conftest import Run
 
@@ -74,6 +75,24 @@ def test_a_comparison_costs_as_much_as_it_has_pictures() -> None:
             [measured(n, stage, run) for n in range(count) for stage in STAGES] for run in (0, 1)
         )
         return calls_in(lambda: compare(before, after, bounds))
+
+    assert growth(20, calls) < ALLOWED
+
+
+@pytest.mark.parametrize("where", ["", "pictures/"], ids=["by name", "by path"])
+def test_expectations_cost_as_much_as_they_have_pictures(tmp_path: Path, where: str) -> None:
+    """Each picture is named itself, and has a table."""
+
+    def calls(count: int) -> int:
+        folder = tmp_path / str(count) / "pictures"
+        folder.mkdir(parents=True)
+        paths = [folder / f"{number}.jpg" for number in range(count)]
+        file = folder.parent / "expectations.toml"
+        file.write_text("".join(f'["{where}{path.name}"]\nmust = ["boat"]\n' for path in paths))
+        samples = [Sample(path.name, path) for path in paths]
+        return calls_in(lambda: find_expectations(samples, paths, file)) + calls_in(
+            lambda: find_expectations(samples, paths, None)
+        )
 
     assert growth(20, calls) < ALLOWED
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 import unicodedata
+from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from pytest_setups.tagging.images import SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from contextlib import AbstractContextManager
 
     from pydantic_core import ErrorDetails
@@ -32,7 +34,7 @@ FILE_NAME: Final = "expectations.toml"
 DEFAULTS: Final = "defaults"
 MAX_FILE_BYTES: Final = 20_000_000
 MAX_MISTAKES_SHOWN: Final = 50
-NO_FILES: Final[Mapping[Path, Path]] = MappingProxyType({})
+NO_FILES: Final[Mapping[Path, Path | None]] = MappingProxyType({})
 _STAGES: Final = tuple(stage.value for stage in Stage)
 _EXAMPLES: Final = {
     "must": 'must = [["boat", "ship"], ["river"]]',
@@ -82,21 +84,22 @@ class ExpectationsFile:
         return cls(path, defaults, {_composed(name): table for name, table in tables.items()})
 
     def of_pictures(
-        self, samples: Sequence[Sample], nearer: Mapping[Path, Path] = NO_FILES
+        self, samples: Sequence[Sample], nearest: Mapping[Path, Path | None] = NO_FILES
     ) -> dict[str, Expectation]:
         """What is expected of these pictures, by their name in the run; the defaults are included.
 
-        ``nearer`` are other pictures of the run, each with the expectations file that is nearer to it.
+        ``nearest`` is, for every picture of the run, the expectations file that is nearest to it.
 
         Raises:
             ExpectationsError: a table's name fits none of the pictures or several of them, or two tables
                 fit the same one, or its picture has a nearer file.
         """
         tables: dict[str, str] = {}
+        names = _PictureNames(samples, self.path.parent)
         with _all_mistakes() as collect:
             for table in self.pictures:
                 with collect():
-                    self._assign(table, tables, samples, nearer)
+                    self._assign(table, tables, names, nearest)
         own = {name: self.pictures[table] for name, table in tables.items()}
         every = {
             sample.name: own.get(sample.name, Expectation()).with_defaults(self.defaults)
@@ -105,38 +108,74 @@ class ExpectationsFile:
         return {name: expectation for name, expectation in every.items() if expectation != Expectation()}
 
     def _assign(
-        self, table: str, tables: dict[str, str], samples: Sequence[Sample], nearer: Mapping[Path, Path]
+        self,
+        table: str,
+        tables: dict[str, str],
+        names: _PictureNames,
+        nearest: Mapping[Path, Path | None],
     ) -> None:
         """Add the picture that a table names to ``tables``, the tables by picture."""
-        other = nearer.get((self.path.parent / table).resolve())
-        if other is not None:
+        other = nearest.get((self.path.parent / table).resolve())
+        if other is not None and other != self.path:
             self._fail(table, f"{other} is nearer to this picture: write it there")
-        for name in self._named_by(table, samples):
+        for name in self._named_by(table, names):
             if name in tables:
                 self._fail(table, f'the table ["{tables[name]}"] is of the same picture: remove one of them')
             tables[name] = table
 
-    def _named_by(self, table: str, samples: Sequence[Sample]) -> list[str]:
+    def _named_by(self, table: str, names: _PictureNames) -> list[str]:
         """The one picture that a table names; none where its picture is not part of the run."""
-        matches = [sample.name for sample in samples if _composed(sample.name) == table]
-        beside = self.path.parent / table
-        matches = matches or [sample.name for sample in samples if _same_path(sample.path, beside)]
-        matches = matches or [sample.name for sample in samples if _ends_in(sample.path, table)]
+        matches = names.matching(table)
         if len(matches) > 1:
             self._fail(table, f"several pictures have this name: type {' or '.join(map(_header, matches))}")
-        if not matches and not self._is_picture_outside_the_run(table, samples):
-            names = [DEFAULTS, *(_composed(sample.name) for sample in samples)]
-            self._fail(table, f"no picture has this name{_did_you_mean(table, names, _header)}")
+        if not matches and not names.is_outside_the_run(table):
+            self._fail(table, f"no picture has this name{names.advice(table)}")
         return matches
-
-    def _is_picture_outside_the_run(self, table: str, samples: Sequence[Sample]) -> bool:
-        """Whether a run of some of the pictures has left it out."""
-        folders = dict.fromkeys((self.path.parent, *(sample.path.parent for sample in samples)))
-        return any((folder / table).is_file() for folder in folders)
 
     def _fail(self, table: str, reason: str) -> None:
         message = f"{self.path}: {_header(table)}: {reason}"
         raise ExpectationsError(message)
+
+
+class _PictureNames:
+    """The pictures of a run by what a table may call them: a library has as many tables as pictures."""
+
+    def __init__(self, samples: Sequence[Sample], folder: Path) -> None:
+        self._folder = folder
+        self._folders = dict.fromkeys((folder, *(sample.path.parent for sample in samples)))
+        self._by_name: dict[str, list[Sample]] = defaultdict(list)
+        self._by_path: dict[str, list[Sample]] = defaultdict(list)
+        self._by_file: dict[str, list[Sample]] = defaultdict(list)
+        self._advised = 0
+        for sample in samples:
+            self._by_name[_composed(sample.name)].append(sample)
+            self._by_path[_composed(str(sample.path))].append(sample)
+            self._by_file[_composed(sample.path.name)].append(sample)
+
+    def matching(self, table: str) -> list[str]:
+        """The names of the pictures with that name, at that path, or else at one that ends so."""
+        beside = _composed(str((self._folder / table).resolve()))
+        samples = self._by_name.get(table) or self._by_path.get(beside) or self._ending_in(table)
+        return [sample.name for sample in samples]
+
+    def is_outside_the_run(self, table: str) -> bool:
+        """Whether a run of some of the pictures has left it out."""
+        return any((folder / table).is_file() for folder in self._folders)
+
+    def advice(self, table: str) -> str:
+        """The nearest name; it is compared with all of them, so only for as many mistakes as are shown."""
+        self._advised += 1
+        if self._advised > MAX_MISTAKES_SHOWN:
+            return ""
+        return _did_you_mean(table, [DEFAULTS, *self._by_name], _header)
+
+    def _ending_in(self, table: str) -> list[Sample]:
+        parts = Path(table).parts
+        return [
+            sample
+            for sample in self._by_file.get(Path(table).name, ())
+            if _composed("/".join(sample.path.parts[-len(parts) :])) == "/".join(parts)
+        ]
 
 
 def find_expectations(
@@ -155,15 +194,17 @@ def find_expectations(
     """
     if file is not None:
         return ExpectationsFile.read(file).of_pictures(samples)
-    folders = [image.resolve() for image in images]
+    folders = {image.resolve() for image in images}
     nearest = {sample.path: _nearest_file(sample.path, folders) for sample in samples}
+    groups: dict[Path, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        if (path := nearest[sample.path]) is not None:
+            groups[path].append(sample)
     expectations: dict[str, Expectation] = {}
     with _all_mistakes() as collect:
-        for path in dict.fromkeys(filter(None, nearest.values())):
-            group = [sample for sample in samples if nearest[sample.path] == path]
-            others = {picture: other for picture, other in nearest.items() if other and other != path}
+        for path, group in groups.items():
             with collect():
-                expectations |= ExpectationsFile.read(path).of_pictures(group, others)
+                expectations |= ExpectationsFile.read(path).of_pictures(group, nearest)
     return expectations
 
 
@@ -184,10 +225,11 @@ def _all_mistakes() -> Iterator[Callable[[], AbstractContextManager[None]]]:
         raise ExpectationsError(*mistakes)
 
 
-def _nearest_file(picture: Path, folders: Sequence[Path]) -> Path | None:
-    roots = [folder for folder in folders if picture.is_relative_to(folder)]
+def _nearest_file(picture: Path, folders: AbstractSet[Path]) -> Path | None:
     # A picture that is named itself, or that a link in a folder leads to, is looked up beside itself.
-    top = min(roots, key=lambda root: len(root.parts), default=picture.parent)
+    top = picture.parent
+    for folder in (picture, *picture.parents):
+        top = folder if folder in folders else top
     for folder in picture.parents:
         if (folder / FILE_NAME).is_file():
             return folder / FILE_NAME
@@ -254,12 +296,3 @@ def _header(name: str) -> str:
 def _composed(name: str) -> str:
     # File systems of macOS decompose letters with accents; editors compose them.
     return unicodedata.normalize("NFC", name)
-
-
-def _same_path(first: Path, second: Path) -> bool:
-    return _composed(str(first)) == _composed(str(second.resolve()))
-
-
-def _ends_in(path: Path, name: str) -> bool:
-    parts = Path(name).parts
-    return _composed("/".join(path.parts[-len(parts) :])) == "/".join(parts)
