@@ -36,7 +36,7 @@ def pictures(project: pytest.Pytester) -> Callable[[int], None]:
 
 @pytest.mark.parametrize(
     "how",
-    [(), ("--setup-concurrency=8", "-q", "--tb=short"), ("--reruns=2", "-rA"), ("-n2",)],
+    [(), ("--setup-concurrency=8", "--reruns=1", "-q", "--tb=short"), ("--reruns=2", "-rA"), ("-n2",)],
     ids=["one at a time", "8 at once", "reruns", "workers"],
 )
 def test_a_server_that_hangs_costs_less_than_five_deadlines_and_fills_one_screen(
@@ -113,6 +113,15 @@ def test_every_test_has_its_reason_in_junit_xml(
     assert first.endswith("within 0.25 s")
     assert all("within 0.25 s" in message and "\n" not in message for message in others)
     assert others[-1].startswith("the server stopped answering: ")
+
+
+def test_the_capacity_of_a_server_that_was_given_up_is_not_measured(run: Run, server: Scripted) -> None:
+    server.stop_answering(from_request=FIRST_MEASURED)
+    result = run(DEADLINE, "--setup-capacity=2")
+
+    result.assert_outcomes(passed=2, failed=10)
+    assert len(server.asks) == FIRST_MEASURED + 4
+    assert sum(line.startswith("FAILED") for line in result.outlines) == 1
 
 
 def test_x_stops_at_the_fault(run: Run, server: Scripted) -> None:

@@ -127,9 +127,8 @@ def test_what_to_type_is_no_secret(run: Run, server: Scripted, summary: Path) ->
     assert "--setup-max-new-tokens" in summary.read_text()
 
 
-@pytest.mark.usefixtures("summary")
 def test_a_fault_of_the_server_is_one_annotation(
-    run: Run, project: pytest.Pytester, server: Scripted
+    run: Run, project: pytest.Pytester, server: Scripted, summary: Path
 ) -> None:
     for number in range(19):
         draw(project.path / f"sample_images/more-{number}.jpg", "green", (50 + number, 48))
@@ -137,6 +136,9 @@ def test_a_fault_of_the_server_is_one_annotation(
     ((title, message),) = shown_errors(run("--setup-timeout=0.3"))
     assert title == "pytest-setups"
     assert message.endswith("within 0.3 s")
+    text = summary.read_text()
+    assert len(Page(text).rows) == 5 + 1 + 1
+    assert "Answers that are missing because of the same faults: 56" in text
 
 
 def test_no_more_annotations_than_github_shows(

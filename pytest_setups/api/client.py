@@ -147,6 +147,12 @@ class Client:
         self._breaker.open(reason)
         self.abort()
 
+    @property
+    def given_up(self) -> str | None:
+        """Why the server is not asked any more (``trip``), None while it is."""
+        fault = self._breaker.fault
+        return None if fault is None else str(fault)
+
     def abort(self) -> None:
         """Make requests of other threads fail at once."""
         self._aborted.set()

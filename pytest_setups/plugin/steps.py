@@ -106,9 +106,10 @@ class SuiteSteps:
         What was measured before Ctrl-C is left for the terminal.
         """
         connection = self.connection
-        if connection.fault is not None:
-            self._leave(CapacityEvidence(reason=connection.fault))
-            self._fail_for(connection.fault, connection.fault)
+        fault = connection.fault or connection.given_up
+        if fault is not None:
+            self._leave(CapacityEvidence(reason=fault))
+            self._fail_for(fault, fault)
         levels: list[CapacityLevel] = []
         try:
             for level in measure_levels(connection):

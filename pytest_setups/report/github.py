@@ -91,10 +91,7 @@ def errors(result: RunResult, notices: Sequence[Notice]) -> list[Annotation]:
     for measurement in _annotated(result, "\n".join(faults(notices))):
         title = one_line(f"{TITLE}: {measurement.stage} of {measurement.image}", 200)
         annotations.append(Annotation(title, one_line(_reasons(measurement), MAX_NOTICE)))
-    silent = {measurement.image for measurement in result.measurements if measurement.server_fault}
     for image, reason in _unexpected(result):
-        if image in silent:
-            continue
         title = one_line(f"{TITLE}: expectations of {image}", 200)
         annotations.append(Annotation(title, one_line(reason, MAX_NOTICE)))
     if len(annotations) <= ANNOTATIONS:
@@ -134,11 +131,15 @@ def _markdown(result: RunResult, notices: Sequence[Notice]) -> Iterator[str]:
             comparison_text.COLUMNS, [[_code(cell) for cell in row] for row in rows], right=True
         )
         yield from _pictures(result.comparison.comparison)
-    failed = [(m.stage.value, _code(m.image), _code(_reasons(m))) for m in _failed(result)]
+    shown = list(_annotated(result, ""))
+    failed = [(m.stage.value, _code(m.image), _code(_reasons(m))) for m in shown]
     failed += [("expectations", _code(image), _code(reason)) for image, reason in _unexpected(result)]
     if failed:
         yield "\n### Failed\n\n"
         yield from _table(("stage", "image", "why"), failed)
+    counted = len(_failed(result)) - len(shown)
+    if counted:
+        yield f"\nAnswers that are missing because of the same faults: {counted}\n"
 
 
 def _pictures(comparison: Comparison) -> Iterator[str]:
@@ -204,9 +205,12 @@ def _annotated(result: RunResult, said: str) -> Iterator[Measurement]:
 
 
 def _unexpected(result: RunResult) -> list[tuple[str, str]]:
-    """The images whose expectations are not met, each with the reason."""
+    """The images whose expectations are not met, each with the reason, if the server answered for them."""
+    silent = {measurement.image for measurement in result.measurements if measurement.server_fault}
     evidence = result.collected.expectations.values()
-    return [(each.image, each.reason or "") for each in evidence if not each.passed]
+    return [
+        (each.image, each.reason or "") for each in evidence if not each.passed and each.image not in silent
+    ]
 
 
 def _reasons(measurement: Measurement) -> str:

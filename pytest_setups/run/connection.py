@@ -231,6 +231,12 @@ class Connection:
         return client
 
     @property
+    def given_up(self) -> str | None:
+        """Why the server is not asked any more, None while it is."""
+        client: Client | None = self.__dict__.get("client")
+        return client.given_up if client else None
+
+    @property
     def request_log(self) -> RequestLog:
         """When the chat requests of this process ended; empty before its first."""
         client: Client | None = self.__dict__.get("client")
@@ -367,7 +373,7 @@ class Connection:
         if at_once == 1 or not plan or self.settings.tagger_command is not None:
             return SequentialOutcomes(tagger)
         if isinstance(tagger, ServedTagger):
-            self._asking_process = AskingProcess(self._asking_job(plan), self.client.log)
+            self._asking_process = AskingProcess(self._asking_job(plan), self.client)
             return PlannedOutcomes(tagger, plan, self._asking_process)
         return PlannedOutcomes(tagger, plan, ThreadedDeliveries(tagger, plan, at_once))
 

@@ -110,13 +110,13 @@ def _failures(collected: Collected, expected: Expected) -> Iterator[str]:
     if tagger is not None and tagger.reason is not None:
         reason = "; ".join(tagger.reason.splitlines())
         yield f"tagger: {one_line(reason, 1000)}"
-    if collected.capacity is not None and collected.capacity.reason is not None:
-        yield f"capacity: {one_line(collected.capacity.reason, 500)}"
     yield from _unpopulated(collected)
     yield from _unexpected(list(collected.expectations.values()))
     yield from _same_words(collected.measurements, expected.look_alike)
     if vision is not None:
         yield from _answers_without_picture(collected.measurements, vision)
+    if collected.capacity is not None and collected.capacity.reason is not None:
+        yield f"capacity: {one_line(collected.capacity.reason, 500)}"
 
 
 def _unpopulated(collected: Collected) -> Iterator[str]:

@@ -57,13 +57,14 @@ class AskingJob:
 class AskingProcess:
     """The process, seen from the one that wants the outcomes.
 
-    ``log`` is given the requests that it has sent. ``left`` is the number of outcomes to come.
+    The log of ``client`` is given the requests that it has sent, and ``client`` asks nothing any more once it has
+    given the server up. ``left`` is the number of outcomes to come.
     """
 
-    def __init__(self, job: AskingJob, log: RequestLog) -> None:
+    def __init__(self, job: AskingJob, client: Client) -> None:
         self.left = job.outcomes
         self._job = job
-        self._log = log
+        self._client = client
         self._child = PythonChild(__name__)
         self._child.send(job)
 
@@ -75,8 +76,11 @@ class AskingProcess:
         """
         delivery: Delivery
         log: RequestLog
-        delivery, log = self._child.receive()
-        self._log.add(log)
+        given_up: str | None
+        delivery, log, given_up = self._child.receive()
+        self._client.log.add(log)
+        if given_up is not None:
+            self._client.trip(given_up)
         self.left -= 1
         return _having_schema(delivery, self._job.request.schema)
 
@@ -100,7 +104,7 @@ def main() -> None:
     for _ in range(job.outcomes):
         # Both processes have the schema: with a vocabulary it has thousands of terms.
         delivery = _having_schema(deliveries.get(), None)
-        parent.send((delivery, client.log.drain()))
+        parent.send((delivery, client.log.drain(), client.given_up))
 
 
 def _having_schema(delivery: Delivery, schema: KeywordSchema | None) -> Delivery:
