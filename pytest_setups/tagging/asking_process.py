@@ -6,13 +6,14 @@ wait there for answers get them late, and measure a server that takes 100 ms as 
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from pytest_setups.api.client import Client
 from pytest_setups.registry.entry import Stage
-from pytest_setups.serving.processes.python_child import ParentPipe, PythonChild
+from pytest_setups.serving.processes.python_child import ChildEndedError, ParentPipe, PythonChild
 from pytest_setups.tagging.preparation import PreparedPictures
 from pytest_setups.tagging.served_tagger import ServedTagger
 from pytest_setups.tagging.tagging_threads import Delivery, TaggingThreads
@@ -57,8 +58,8 @@ class AskingJob:
 class AskingProcess:
     """The process, seen from the one that wants the outcomes.
 
-    The log of ``client`` is given the requests that it has sent, and ``client`` asks nothing any more once it has
-    given the server up. ``left`` is the number of outcomes to come.
+    The log of ``client`` is given the requests that it has sent. Once it has given the server up, ``client``
+    does so too, also in the middle of a request. ``left`` is the number of outcomes to come.
     """
 
     def __init__(self, job: AskingJob, client: Client) -> None:
@@ -67,6 +68,8 @@ class AskingProcess:
         self._client = client
         self._child = PythonChild(__name__)
         self._child.send(job)
+        self._deliveries: SimpleQueue[Delivery | ChildEndedError] = SimpleQueue()
+        threading.Thread(target=self._read, name="setup-deliveries", daemon=True).start()
 
     def receive(self) -> Delivery:
         """What comes next, of whichever image and stage.
@@ -74,19 +77,31 @@ class AskingProcess:
         Raises:
             ChildEndedError: the process ended before all outcomes were made.
         """
-        delivery: Delivery
-        log: RequestLog
-        given_up: str | None
-        delivery, log, given_up = self._child.receive()
-        self._client.log.add(log)
-        if given_up is not None:
-            self._client.trip(given_up)
-        self.left -= 1
+        delivery = self._deliveries.get()
+        if isinstance(delivery, ChildEndedError):
+            self._deliveries.put(delivery)  # whoever wants another outcome gets this as well
+            raise delivery
         return _having_schema(delivery, self._job.request.schema)
 
     def close(self) -> None:
         """End the process, and with it every request that is under way."""
         self._child.kill()
+
+    def _read(self) -> None:
+        """Read everything as soon as it comes: that the server was given up must not wait for a test."""
+        delivery: Delivery
+        log: RequestLog
+        given_up: str | None
+        try:
+            while self.left:
+                delivery, log, given_up = self._child.receive()
+                self._client.log.add(log)
+                if given_up is not None:
+                    self._client.trip(given_up)
+                self.left -= 1
+                self._deliveries.put(delivery)
+        except (ChildEndedError, ValueError) as error:  # ValueError: it was closed meanwhile
+            self._deliveries.put(error if isinstance(error, ChildEndedError) else ChildEndedError("closed"))
 
 
 def main() -> None:
