@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import math
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import monotonic
 
 import pynvml
 import pytest
 
 from pytest_setups.load.amd_gpus import ALL_GPUS as ALL_AMD_GPUS
 from pytest_setups.load.amd_gpus import amd_sensors
+from pytest_setups.load.energy_meter import EnergyMeter
 from pytest_setups.load.energy_sampling import NO_PROCESS_MEMORY, NO_SENSOR, EnergySampling
 from pytest_setups.load.nvml import ALL_GPUS, NO_LIBRARY, nvml_sensors
 from pytest_setups.load.power_sensors import PowerSource, Sensors
 from pytest_setups.load.rapl import rapl_sensors
 from pytest_setups.load.sampler import Sampler
 from pytest_setups.registry.load_records import EnergyRecord
+from pytest_setups.serving.processes.server_process import free_port
+from tests.conftest import Run, only_entry
 from tests.fake_nvml import MIB, Clock, FakeGpu, FakeNvml, Watts, installed
+from tests.servers import standalone
 
 SERVER, OTHER = 4711, 99
 SPAN_S = 12.0
@@ -50,7 +56,7 @@ def gpus(clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Calla
 
     def find(*fakes: FakeGpu, broken: dict[str, int] | None = None) -> Sensors:
         installed(FakeNvml(fakes, clock, broken=broken), monkeypatch)
-        return nvml_sensors({SERVER}, tmp_path)
+        return nvml_sensors(lambda: {SERVER}, tmp_path)
 
     return find
 
@@ -231,7 +237,7 @@ def test_a_span_too_short_for_the_sensors_has_no_figure(
     record = measure(gpus(FakeGpu()), seconds=1.5)
 
     assert record.joules is None
-    assert record.reason == "GPU 0 (NVIDIA L40S): the measured span of 1.5 s is shorter than 2 s"
+    assert record.reason == "the measured span of 1.5 s is shorter than 2 s"
 
 
 def test_a_gpu_that_cannot_be_measured_is_not_left_out_of_a_sum(
@@ -257,11 +263,11 @@ def test_a_gpu_without_the_library_says_what_to_install(
     information.parent.mkdir(parents=True)
     information.write_text("Model: \t\t NVIDIA L40S\n")
 
-    assert measure(nvml_sensors({SERVER}, tmp_path)).reason == NO_LIBRARY
+    assert measure(nvml_sensors(lambda: {SERVER}, tmp_path)).reason == NO_LIBRARY
 
 
 def test_a_machine_without_sensors_says_so(measure: Measure, tmp_path: Path) -> None:
-    record = measure(nvml_sensors({SERVER}, tmp_path), amd_sensors(tmp_path), rapl_sensors(tmp_path))
+    record = measure(nvml_sensors(lambda: {SERVER}, tmp_path), amd_sensors(tmp_path), rapl_sensors(tmp_path))
 
     assert record.joules is None
     assert record.reason == "; ".join(NO_SENSOR[source] for source in PowerSource)
@@ -271,7 +277,7 @@ def test_few_calls_are_made_of_the_library(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, measure: Measure, tmp_path: Path
 ) -> None:
     library = installed(FakeNvml([FakeGpu()], clock), monkeypatch)
-    sensors = nvml_sensors({SERVER}, tmp_path)
+    sensors = nvml_sensors(lambda: {SERVER}, tmp_path)
     library.calls.clear()
     measure(sensors)
 
@@ -480,3 +486,85 @@ def test_a_thread_samples_from_the_start_to_the_end(gpus: Callable[..., Sensors]
 
     assert sampling.record().joules == within_5_percent(joules)
     assert sampling.record().span_s == pytest.approx(SPAN_S)
+
+
+# A whole run
+
+
+@pytest.fixture
+def slow_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
+    """A server in a process of its own, in which a run takes more than two seconds: base URL and process."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    port = free_port()
+    words = [sys.executable, str(standalone.__file__), "--port", str(port), "--slow", "0.25"]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    try:
+        yield f"http://127.0.0.1:{port}/v1", process.pid
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_run_records_prices_and_shows_what_the_server_drew(
+    project: pytest.Pytester, slow_server: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base_url, pid = slow_server
+    gpu = FakeGpu(processes={pid: 9000}, used_mib=lambda _: 10_000.0, counted=lambda *_: 300.0 * monotonic())
+    other = FakeGpu(processes={OTHER: 1})
+    installed(FakeNvml([gpu, other], Clock()), monkeypatch)
+    result = project.runpytest(
+        "-p", "no:cacheprovider", "--setup-base-url", base_url, "--setup-wait=20", "--record",
+        "--setup-price-kwh=0.30", "--setup-report=run.html",
+    )  # fmt: skip
+
+    result.assert_outcomes(passed=11)
+    energy = only_entry(project.path)["performance"]["energy"]
+    assert energy["gpu"]["devices"] == ["GPU 0 (NVIDIA L40S)"]
+    assert energy["span_s"] > 2
+    assert energy["mean_watts"] == within_5_percent(300.0)
+    assert energy["joules"] == within_5_percent(300.0 * energy["span_s"])
+    assert energy["images"] == 3
+    assert energy["joules_per_image"] == pytest.approx(energy["joules"] / 3, abs=0.001)
+    cost = energy["joules_per_image"] * 1000 / 3.6e6 * 0.30
+    assert energy["cost_per_1000_images"] == pytest.approx(cost, abs=1e-6)
+    assert energy["price_kwh"] == 0.30
+    assert (energy["peak_gpu_memory_mib"], energy["peak_server_gpu_memory_mib"]) == (10_000.0, 9000.0)
+    assert energy["reason"] is None
+    result.stdout.fnmatch_lines([
+        "energy: * J per image (300.* W for *.* s, idle power included) by GPU 0 (NVIDIA L40S)*",
+        f"energy: 1,000 images cost {cost:.4g} at 0.3 per kWh",
+        "gpu memory: 10000 MiB at most; 9000 MiB of them the server's",
+    ])  # fmt: skip
+    page = (project.path / "run.html").read_text("utf-8")
+    assert "Energy of the server&#39;s machine" in page or "Energy of the server's machine" in page
+    assert f"{cost:.4g} at 0.3 per kWh" in page
+
+
+def test_a_server_elsewhere_has_a_reason(tmp_path: Path) -> None:
+    meter = EnergyMeter("http://192.0.2.1:8000/v1", price_kwh=0.3, root=tmp_path)
+    meter.start()
+    meter.stop()
+
+    assert meter.record() == EnergyRecord(price_kwh=0.3, reason="192.0.2.1 is another machine")
+
+
+def test_a_server_whose_process_cannot_be_found_has_a_reason(tmp_path: Path) -> None:
+    rapl_zone(tmp_path, "intel-rapl:0", "package-0")
+    meter = EnergyMeter(f"http://127.0.0.1:{free_port()}/v1", root=tmp_path)
+    meter.start()
+    meter.stop()
+
+    record = meter.record()
+    assert record is not None
+    assert record.joules is None
+    assert record.reason is not None
+    assert record.reason.startswith("no process that can be seen from here listens on port")
+
+
+def test_a_run_without_sensors_keeps_the_reason_and_shows_it_only_with_a_price(
+    run: Run, project: pytest.Pytester
+) -> None:
+    plain = run("--record")
+    assert only_entry(project.path)["performance"]["energy"]["joules"] is None
+    plain.stdout.no_fnmatch_line("energy:*")
+    run("--setup-price-kwh=0.3").stdout.fnmatch_lines(["energy: not measured: *"])

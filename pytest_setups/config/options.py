@@ -219,6 +219,9 @@ OPTIONS: Final = (
            "image.p95:10s", "FIGURE:TIME", in_environment=True, needs_run=True),
     Option("library", Group.LOAD, "photographs to predict the hours for, such as 80000", "N", _INT,
            in_environment=True, needs_run=True),
+    Option("price-kwh", Group.LOAD, "what a kilowatt-hour costs, in any currency; adds the cost of 1,000 "
+           "images where the energy of the server's machine can be measured", "PRICE", _NUM,
+           in_environment=True, needs_run=True),
 
     Option("tagger-command", Group.TAGGER, "command of a tagger to verify in place of the built-in one, run "
            "once without a shell; placeholders: {images} {output} (both required) {summary} "

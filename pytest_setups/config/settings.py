@@ -77,6 +77,7 @@ class Settings(BaseModel):
     capacity: Levels | None = None
     slo: SloText | None = None
     library: int | None = Field(default("library"), ge=1, le=1_000_000_000)
+    price_kwh: float | None = Field(None, ge=0, le=1_000_000, allow_inf_nan=False)
     server_command: str | None = None
     model_path: str | None = None
     model_repo: str | None = None

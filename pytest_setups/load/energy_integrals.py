@@ -53,22 +53,14 @@ class EnergyIntegral:
             self._fault = str(error)
 
     @property
-    def seconds(self) -> float:
-        """From the first reading to the last."""
-        return 0.0 if self._first_s is None else self._last_s - self._first_s
-
-    @property
     def joules(self) -> float:
         """The energy of the span.
 
         Raises:
             SensorError: it is not known; the message says why.
         """
-        if self._fault is None and self.seconds < MIN_SPAN_S:
-            message = f"the measured span of {self.seconds:.1f} s is shorter than {MIN_SPAN_S:g} s"
-            raise SensorError(message)
         if self._fault is None:
-            self._fault = self._implausible(self._joules, self.seconds)
+            self._fault = self._implausible(self._joules, self._last_s - (self._first_s or 0.0))
         if self._fault is not None:
             raise SensorError(self._fault)
         return self._joules

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,12 +13,13 @@ from pytest_setups.load.nvml import nvml_sensors
 from pytest_setups.load.rapl import rapl_sensors
 from pytest_setups.load.sampler import PeriodicTicker, Sampler
 from pytest_setups.registry.load_records import EnergyRecord
-from pytest_setups.serving.local.listener import ListenerNotFoundError
+from pytest_setups.serving.local.listener import ListenerNotFoundError, address, is_local
 from pytest_setups.serving.local.server_processes import server_processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_setups.load.power_sensors import Sensors
     from pytest_setups.load.sampler import Ticker
 
 HANGS: Final = "the sensors of this machine do not answer"
@@ -33,6 +35,7 @@ class EnergyMeter:
         self,
         base_url: str,
         *,
+        price_kwh: float | None = None,
         root: Path = Path("/"),
         clock: Callable[[], float] = time.perf_counter,
         ticker: Ticker | None = None,
@@ -41,11 +44,13 @@ class EnergyMeter:
 
         Args:
             base_url: where the server answers.
+            price_kwh: what a kilowatt-hour costs.
             root: the root of the file system, below which drivers have their files.
             clock: seconds since any moment.
             ticker: when to sample.
         """
         self._base_url = base_url
+        self._price_kwh = price_kwh
         self._root = root
         self._clock = clock
         self._ticker = ticker or PeriodicTicker()
@@ -56,11 +61,10 @@ class EnergyMeter:
     def start(self) -> None:
         """Find the sensors and begin; a machine whose sensors cannot be used has a reason instead."""
         try:
-            pids = {process.pid for process in server_processes(self._base_url)}
+            sensors = self._find_sensors()
         except ListenerNotFoundError as error:
             self._fault = str(error)
             return
-        sensors = [nvml_sensors(pids, self._root), amd_sensors(self._root), rapl_sensors(self._root)]
         self._sampling = EnergySampling(sensors, self._clock)
         self._sampler = Sampler(self._sampling.sample, self._ticker)
         self._sampler.start()
@@ -76,5 +80,20 @@ class EnergyMeter:
     def record(self) -> EnergyRecord | None:
         """What was measured, or why it was not; None where it was never started."""
         if self._fault is not None:
-            return EnergyRecord(reason=self._fault)
-        return self._sampling.record() if self._sampling else None
+            return EnergyRecord(price_kwh=self._price_kwh, reason=self._fault)
+        if self._sampling is None:
+            return None
+        return self._sampling.record().model_copy(update={"price_kwh": self._price_kwh})
+
+    def _find_sensors(self) -> list[Sensors]:
+        """The sensors of this machine, which must be the server's where there are any."""
+        host, _ = address(self._base_url)
+        if not is_local(host):
+            message = f"{host} is another machine"
+            raise ListenerNotFoundError(message)
+        find_server = cache(lambda: {process.pid for process in server_processes(self._base_url)})
+        kinds = [nvml_sensors(find_server, self._root), amd_sensors(self._root), rapl_sensors(self._root)]
+        # Finding the process looks at every process of the machine.
+        if any(kind.power or kind.faults for kind in kinds):
+            find_server()
+        return kinds

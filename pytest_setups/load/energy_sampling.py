@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pytest_setups.load.energy_integrals import EnergyIntegral
+from pytest_setups.load.energy_integrals import MIN_SPAN_S, EnergyIntegral
 from pytest_setups.load.power_sensors import PowerSource, SensorError
 from pytest_setups.registry.load_records import EnergyRecord, EnergySourceRecord
 
@@ -79,21 +79,21 @@ class EnergySampling:
     def _source(self, source: PowerSource, seconds: float) -> EnergySourceRecord:
         integrals = [integral for integral in self._integrals if integral.sensor.source is source]
         faults = [fault for kind in self._sensors for where, fault in kind.faults if where is source]
-        joules = []
-        for integral in integrals:
-            try:
-                joules.append(integral.joules)
-            except SensorError as error:
-                faults.append(f"{integral.sensor.name}: {error}")
         if not integrals and not faults:
             return EnergySourceRecord(reason=NO_SENSOR[source])
         devices = [integral.sensor.name for integral in integrals]
+        if not faults and seconds < MIN_SPAN_S:
+            faults.append(f"the measured span of {seconds:.1f} s is shorter than {MIN_SPAN_S:g} s")
+        joules = 0.0
+        for integral in integrals if not faults else ():
+            try:
+                joules += integral.joules
+            except SensorError as error:
+                faults.append(f"{integral.sensor.name}: {error}")
         if faults:
             return EnergySourceRecord(devices=devices, reason="; ".join(faults))
-        total = sum(joules)
-        return EnergySourceRecord(
-            joules=round(total, 3), mean_watts=round(total / seconds, 3), devices=devices
-        )
+        watts = joules / seconds
+        return EnergySourceRecord(joules=round(joules, 3), mean_watts=round(watts, 3), devices=devices)
 
 
 class PeakMemory:

@@ -22,20 +22,20 @@ from pytest_setups.load.power_sensors import (
 from pytest_setups.serving.local.gpus import MIB, library_text, nvidia_names
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 MILLI: Final = 1e-3
 NO_LIBRARY: Final = "install pytest-setups[gpu] to read its NVIDIA GPUs"
 ALL_GPUS: Final = "all NVIDIA GPUs of the machine: NVML lists no process of the server's on any of them"
 
 
-def nvml_sensors(server_pids: Collection[int], root: Path = Path("/")) -> Sensors:
+def nvml_sensors(find_server: Callable[[], Collection[int]], root: Path = Path("/")) -> Sensors:
     """The sensors of the GPUs that the server's processes use, of all GPUs where no process is seen.
 
     In a container of its own the server has other process ids than NVML, which gives those of the host.
 
     Args:
-        server_pids: the processes of the server.
+        find_server: gives the processes of the server; called only where there are GPUs.
         root: the root of the file system, whose driver says whether there are GPUs without the library.
     """
     has_driver = bool(nvidia_names(root))
@@ -47,9 +47,10 @@ def nvml_sensors(server_pids: Collection[int], root: Path = Path("/")) -> Sensor
         gpus = _gpus(library)
     except SensorError as error:
         return replace(_unread(str(error)), close=library.nvmlShutdown)
-    used = [gpu for gpu in gpus if gpu.is_used_by(server_pids)]
+    pids = find_server() if gpus else ()
+    used = [gpu for gpu in gpus if gpu.is_used_by(pids)]
     remarks = [] if used or len(gpus) < 2 else [ALL_GPUS]
-    return replace(_sensors_of(used or gpus, server_pids, remarks), close=library.nvmlShutdown)
+    return replace(_sensors_of(used or gpus, pids, remarks), close=library.nvmlShutdown)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_setups.api.client import Client
 from pytest_setups.api.request_log import RequestLog
+from pytest_setups.load.energy_meter import EnergyMeter
 from pytest_setups.load.meters import Meters
 from pytest_setups.load.server_counters import OwnRequests, ServerCounters
 from pytest_setups.load.warm_cache import SentPictures
@@ -71,7 +72,11 @@ class RunMeters:
     def _all(self) -> dict[str, Meter]:
         connection = self._connection
         backend = connection.connected_server().identity.backend
-        return {SERVER_COUNTERS: ServerCounters(self._client, backend, self._own_requests)}
+        price = connection.settings.price_kwh
+        return {
+            SERVER_COUNTERS: ServerCounters(self._client, backend, self._own_requests),
+            "energy": EnergyMeter(connection.base_url, price_kwh=price),
+        }
 
     def _client(self) -> Client:
         settings = self._connection.settings

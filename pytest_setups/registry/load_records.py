@@ -5,12 +5,14 @@ A figure that could not be measured is None, and the reason stands beside it: ne
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final, Self
 
 from pydantic import Field
 
 from pytest_setups.registry.entry_fields import Amount, Count, EntryPart, FreeText, Name
 from pytest_setups.registry.field_redaction import TextKind
+
+JOULES_OF_KWH: Final = 3_600_000
 
 
 class CapacityLevel(EntryPart):
@@ -132,6 +134,19 @@ class EnergyRecord(EntryPart):
     cost_per_1000_images: Amount | None = None
     remarks: list[str] | None = None
     reason: FreeText = None
+
+    def of_images(self, images: int) -> Self:
+        """The record with what one of these images took; none of them where the energy is not known."""
+        if self.joules is None or not images:
+            return self.model_copy(update={"images": images})
+        each = self.joules / images
+        cost = None if self.price_kwh is None else each * 1000 / JOULES_OF_KWH * self.price_kwh
+        figures = {
+            "images": images,
+            "joules_per_image": round(each, 3),
+            "cost_per_1000_images": None if cost is None else round(cost, 6),
+        }
+        return self.model_copy(update=figures)
 
 
 class SoakRecord(EntryPart):

@@ -19,7 +19,7 @@ from pytest_setups.redaction import printable, redact, redact_command, redact_js
 from pytest_setups.registry.documents import fields
 from pytest_setups.registry.durable_files import replace
 from pytest_setups.registry.entry import Stage
-from pytest_setups.report import capacity_text
+from pytest_setups.report import capacity_text, energy_text
 from pytest_setups.report.comparison_text import COLUMNS
 from pytest_setups.report.formatting import rate, seconds
 from pytest_setups.report.plots.bar_plot import bar_plot
@@ -151,6 +151,7 @@ def _environment() -> Environment:
         "seconds": seconds,
         "rate": rate,
         "similarity": "{:.2f}".format,
+        "energy": energy_text.table,
         "fields": _fields,
         "without_secrets": redact_command,
     }

@@ -11,6 +11,7 @@ from pytest_setups.regression.word_difference import WordChange
 from pytest_setups.report import (
     capacity_text,
     comparison_text,
+    energy_text,
     formatting,
     library_text,
     picture_text,
@@ -64,6 +65,7 @@ class TerminalSummary:
         yield from library_text.lines(result)
         yield from capacity_text.lines(result)
         yield from server_counters_text.lines(result)
+        yield from energy_text.lines(result)
         if result.comparison is not None:
             yield from comparison_text.table(result.comparison.comparison)
         if result.collected.tagger is not None:

@@ -167,6 +167,7 @@ class ResultBuilder:
         performance = performance.model_copy(update=public)
         if collected.capacity is not None:
             performance = performance.model_copy(update={"capacity": collected.capacity.record})
+        performance = _with_energy_of_images(performance, collected)
         result = RunResult(self.header, collected, performance, self._verdict(collected, outcome))
         result = self._with_levels(result)
         if not _needs_entry(settings, result.verdict):
@@ -245,6 +246,14 @@ def will_record(settings: Settings, verdict: Verdict) -> bool:
     if verdict.standing is Standing.FAILED:
         return settings.record_failed
     return settings.recording and verdict.standing is Standing.SUCCESS
+
+
+def _with_energy_of_images(performance: Performance, collected: Collected) -> Performance:
+    """The figures, with the energy that one of the images took whose answers arrived."""
+    if performance.energy is None:
+        return performance
+    images = {(measured.image, measured.sample) for measured in collected.measurements if measured.text}
+    return performance.model_copy(update={"energy": performance.energy.of_images(len(images))})
 
 
 def _public(server: Server, redactor: Redactor) -> Server:

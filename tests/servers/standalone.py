@@ -39,7 +39,7 @@ def main() -> None:
         signal.pause()
     time.sleep(arguments.late)
     listed = as_json(models(arguments.served_model_name))
-    chat = seeing if arguments.hang is None else hanging(Path(arguments.hang))
+    chat = slowly(arguments.slow) if arguments.hang is None else hanging(Path(arguments.hang))
     if arguments.exit_after is not None:
         chat = exiting(arguments.exit_after)
     with serve(port=arguments.port, routes={"/v1/models": listed}, chat=chat):
@@ -55,6 +55,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--pids", default=os.devnull)
     parser.add_argument("--late", type=float, default=0.0, help="seconds before it listens")
     parser.add_argument("--exit-after", type=int, help="chat requests, and then it ends")
+    parser.add_argument("--slow", type=float, default=0.0, help="seconds that a measured answer takes")
     parser.add_argument("--hang", help="FIFO that is opened when the first measured request comes; no answer")
     for habit in ("die", "never", "fork", "stubborn", "chatty"):
         parser.add_argument(f"--{habit}", action="store_true")
@@ -69,7 +70,17 @@ def fork_away() -> None:
         os.setsid()
 
 
-def hanging(fifo: Path) -> object:
+def slowly(seconds: float) -> Callable[[Ask], Reply]:
+    """Answer after so many seconds, questions of the proofs at once."""
+
+    def chat(ask: Ask) -> Reply:
+        time.sleep(seconds if ask.body["temperature"] else 0)
+        return seeing(ask)
+
+    return chat
+
+
+def hanging(fifo: Path) -> Callable[[Ask], Reply]:
     """Answer until ready, then say so through the FIFO and never answer again."""
 
     def chat(ask: Ask) -> Reply:
