@@ -74,7 +74,7 @@ def slowly(seconds: float) -> Callable[[Ask], Reply]:
     """Answer after so many seconds, questions of the proofs at once."""
 
     def chat(ask: Ask) -> Reply:
-        time.sleep(seconds if ask.body["temperature"] else 0)
+        time.sleep(seconds if ask.body.get("temperature") else 0)
         return seeing(ask)
 
     return chat
