@@ -20,7 +20,8 @@ from typing import TextIO
 import pyte
 import pytest
 
-from pytest_setups.plugin.progress import duration, wanted
+from pytest_setups.plugin.progress import wanted
+from pytest_setups.report.formatting import duration
 from tests.servers.scripted import Ask, Reply, Scripted, seeing
 
 LINE = re.compile(r"setups: (\d+) of 3 images(?:, [\d.e+]+ images/s, \d+ s left)?")

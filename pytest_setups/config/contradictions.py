@@ -80,6 +80,11 @@ def _in_keywords(settings: Settings) -> Iterator[str]:
 
 
 def _in_load(settings: Settings) -> Iterator[str]:
+    if settings.soak is not None and settings.tagger_command is not None:
+        yield (
+            "--setup-soak: a tagger command tags all pictures in one go and cannot be given them in turn; "
+            "leave one of the two out"
+        )
     if settings.capacity is None:
         for name in ("slo", "library"):
             if getattr(settings, name) is not None:

@@ -223,6 +223,10 @@ OPTIONS: Final = (
            "images where the energy of the server's machine can be measured", "PRICE", _NUM,
            in_environment=True, needs_run=True),
 
+    Option("soak", Group.LOAD, "tag the pictures in turn for so long, each time as a new picture, and fail "
+           "where the server's memory or latency rises, or an output is not populated: 90s, 30m, 2h or "
+           "300images", "DURATION", needs_run=True),
+
     Option("tagger-command", Group.TAGGER, "command of a tagger to verify in place of the built-in one, run "
            "once without a shell; placeholders: {images} {output} (both required) {summary} "
            "{base_url} {model} {caption_model} {keywords_model} {description_model} {max_new_tokens} "

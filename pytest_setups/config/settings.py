@@ -22,6 +22,7 @@ from pytest_setups.config.field_values import (
 )
 from pytest_setups.config.load_values import Levels, SloText
 from pytest_setups.config.options import default
+from pytest_setups.config.soak_length import Soak
 from pytest_setups.redaction import command_secrets, environment_secrets, json_secrets
 from pytest_setups.registry.entry import Entry, Stage
 from pytest_setups.tagging.keyword_schema import KeywordSchema
@@ -75,6 +76,7 @@ class Settings(BaseModel):
     repeat: int = Field(default("repeat"), ge=1, le=1000)
     warmup: int = Field(default("warmup"), ge=0, le=100)
     capacity: Levels | None = None
+    soak: Soak | None = None
     slo: SloText | None = None
     library: int | None = Field(default("library"), ge=1, le=1_000_000_000)
     price_kwh: float | None = Field(None, ge=0, le=1_000_000, allow_inf_nan=False)

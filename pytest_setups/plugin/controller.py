@@ -247,7 +247,8 @@ class Controller:
 
 def has_figures(result: RunResult) -> bool:
     """Whether anything was measured that a summary shows."""
-    return bool(result.measurements or result.performance.capacity)
+    performance = result.performance
+    return bool(result.measurements or performance.capacity or performance.soak)
 
 
 def usage_error(error: Exception) -> pytest.UsageError:

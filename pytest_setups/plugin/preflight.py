@@ -102,6 +102,12 @@ def refuse_two_kinds_of_concurrency(config: pytest.Config, settings: Settings, w
             "number that is measured; leave one of the two out"
         )
         raise SettingsError(message)
+    if workers and settings.soak is not None:
+        message = (
+            f"--setup-soak and -n {workers}: other processes would load the server while one measures; leave "
+            "one of the two out"
+        )
+        raise SettingsError(message)
     if workers and settings.concurrency > 1:
         message = (
             f"--setup-concurrency {settings.concurrency} and -n {workers} both send concurrent requests: "

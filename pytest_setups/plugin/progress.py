@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 import pytest
 
+from pytest_setups.report.formatting import duration
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
@@ -27,8 +29,6 @@ STAGE_TEST: Final = re.compile(
 _BELOW: Final = "\x1bD\x1b[A\x1b7\x1b[B\r"
 _BACK: Final = "\x1b8"
 _ERASE: Final = "\x1b[J"
-_MINUTE: Final = 60
-_HOUR: Final = 3600
 
 
 @dataclass(slots=True)
@@ -170,13 +170,3 @@ def wanted(config: pytest.Config, file: TextIO) -> bool:
         and not config.getoption("usepdb")
         and config.getini("console_output_style") != "classic"
     )
-
-
-def duration(seconds: float) -> str:
-    """A duration in words, in at most two units."""
-    whole = max(round(seconds), 1)
-    if whole < _MINUTE:
-        return f"{whole} s"
-    if whole < _HOUR:
-        return f"{whole // _MINUTE} min {whole % _MINUTE:02} s"
-    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02} min"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -13,6 +14,7 @@ from pytest_setups.checks.expectations import judge_expectation, quote, said_in
 from pytest_setups.checks.output_checks import check_outcome
 from pytest_setups.checks.word_matching import ENGLISH
 from pytest_setups.load.capacity import capacity_record, measure_levels
+from pytest_setups.load.soak import open_log, soak_images
 from pytest_setups.plugin.console import show_progress
 from pytest_setups.plugin.server_faults import ServerFault
 from pytest_setups.plugin.state import SUITE_NODE
@@ -22,11 +24,13 @@ from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.field_redaction import redact_fields
 from pytest_setups.registry.measurement import SERVER_CHECK, FailedCheck, Line, Measurement
+from pytest_setups.report import soak_text
 from pytest_setups.report.capacity_text import level_text
 from pytest_setups.run.evidence import (
     CapacityEvidence,
     ExpectationEvidence,
     ModelsEvidence,
+    SoakEvidence,
     TaggerEvidence,
     VisionEvidence,
     measurement_of,
@@ -47,6 +51,7 @@ MAX_SEED: Final = 2**31
 EVIDENCE: Final = pytest.StashKey[str]()
 EXPECTATIONS_TEST: Final = "test_expectations"
 CAPACITY_TEST: Final = "test_capacity"
+SOAK_TEST: Final = "test_soak"
 STAGE_TESTS: Final[Mapping[str, Sequence[Stage]]] = {
     **{f"test_{stage.value}": (stage,) for stage in Stage},
     EXPECTATIONS_TEST: tuple(Stage),
@@ -55,7 +60,7 @@ STAGE_TESTS: Final[Mapping[str, Sequence[Stage]]] = {
 
 _MEASURING: Final = tuple(f"{SUITE_NODE}::{test}" for test in ("test_tagger", *STAGE_TESTS))
 
-_EXPERIMENTS: Final = frozenset({f"{SUITE_NODE}::test_capacity", f"{SUITE_NODE}::test_soak"})
+_EXPERIMENTS: Final = frozenset({f"{SUITE_NODE}::{test}" for test in (CAPACITY_TEST, SOAK_TEST)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,35 @@ class SuiteSteps:
         record = capacity_record(levels, connection.settings)
         evidence = self._leave(CapacityEvidence(reason=record.reason, record=record))
         self._fail_for(evidence.reason, None)
+
+    def soak(self) -> None:
+        """Tag pictures for a long time; fail where the server does not keep its memory, speed and answers.
+
+        What was measured before Ctrl-C is left for the terminal.
+        """
+        connection, checks = self.connection, UserChecks(self.item.config)
+        if connection.fault is not None:
+            self._leave(SoakEvidence(reason=connection.fault))
+            self._fail_for(connection.fault, connection.fault)
+        log = open_log(connection)
+
+        def judge(outcome: Outcome) -> Outcome:
+            language = connection.language(outcome.sample, outcome.stage)
+            return checks.judge(check_outcome(outcome, language))
+
+        try:
+            with closing(soak_images(connection, log, judge)) as images:
+                for _ in images:
+                    if log.is_progress_due():
+                        line = soak_text.progress(log.images, log.seconds, log.failed, log.memory_now)
+                        show_progress(self.item.config, f"setups: soak: {line}")
+        except KeyboardInterrupt:
+            self._leave(SoakEvidence(reason="the soak was interrupted", record=log.record()))
+            raise
+        record = log.record()
+        faults = soak_text.faults(record)
+        evidence = self._leave(SoakEvidence(reason="; ".join(faults) or None, record=record))
+        self._fail_for(evidence.reason, log.server_fault)
 
     def _expectation_evidence(self, sample: Sample) -> tuple[ExpectationEvidence, str | None]:
         """The evidence, and the server's fault because of which something was not said."""

@@ -10,7 +10,7 @@ import pytest
 from pytest_setups.config.settings import SettingsError
 from pytest_setups.plugin.server_faults import FAULT_ATTRIBUTE, ServerFault
 from pytest_setups.plugin.state import CONNECTION, SUITE_NODE
-from pytest_setups.plugin.steps import CAPACITY_TEST, EVIDENCE, EXPECTATIONS_TEST, ends_measuring
+from pytest_setups.plugin.steps import CAPACITY_TEST, EVIDENCE, EXPECTATIONS_TEST, SOAK_TEST, ends_measuring
 from pytest_setups.tagging.python_tagger import TaggerObjectError
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class Suite(pytest.Module):
             yield EXPECTATIONS_TEST
         if connection.settings.capacity is None:
             yield CAPACITY_TEST
+        if connection.settings.soak is None:
+            yield SOAK_TEST
 
     def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
         """The tests, without those for images of which nothing is expected."""

@@ -14,6 +14,7 @@ MAX_FIGURE: Final = 1_000_000_000_000_000
 
 Name = Annotated[str, Field(max_length=MAX_NAME)]
 Amount = Annotated[float, Field(ge=0, le=MAX_FIGURE)]
+Change = Annotated[float, Field(ge=-MAX_FIGURE, le=MAX_FIGURE)]
 Count = Annotated[int, Field(ge=0, le=MAX_FIGURE)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import Field
 
-from pytest_setups.registry.entry_fields import Amount, Count, EntryPart, FreeText, Name
+from pytest_setups.registry.entry_fields import Amount, Change, Count, EntryPart, FreeText, Name
 from pytest_setups.registry.field_redaction import TextKind
 
 JOULES_OF_KWH: Final = 3_600_000
@@ -149,7 +149,71 @@ class EnergyRecord(EntryPart):
         return self.model_copy(update=figures)
 
 
+class SoakMemoryRecord(EntryPart):
+    """What the processes of the server held, without memory of GPUs and pages of files.
+
+    ``mib_per_image`` is the rise from one image to the next, which is in the interval from ``low`` to
+    ``high`` with the soak's ``confidence``. ``is_leak`` says whether a rise is proved that matters and
+    lasts. ``cache`` is a cache of the server that fills meanwhile, ``cache_mib`` what it may take,
+    ``cache_off`` the setting without it.
+    """
+
+    start_mib: Amount
+    end_mib: Amount
+    mib_per_image: Change | None = None
+    low: Change | None = None
+    high: Change | None = None
+    is_leak: bool | None = None
+    cache: FreeText = None
+    cache_off: FreeText = None
+    cache_mib: Amount | None = None
+
+
+class SoakLatencyRecord(EntryPart):
+    """Seconds of an image, its three answers together: the medians of the first and of the last quarter.
+
+    ``share_per_image`` is the rise from one image to the next, as a share; ``is_rising`` says whether a
+    rise is proved that matters and lasts.
+    """
+
+    start_s: Amount
+    end_s: Amount
+    share_per_image: Change | None = None
+    low: Change | None = None
+    high: Change | None = None
+    is_rising: bool | None = None
+
+
+class SoakSeries(EntryPart):
+    """The soak over time: at most some 200 points, each with the medians of the images before it.
+
+    ``image`` is the number of images that had been tagged, ``seconds`` how long that had taken.
+    """
+
+    image: list[Count]
+    seconds: list[Amount]
+    memory_mib: list[Amount | None]
+    latency_s: list[Amount | None]
+
+
 class SoakRecord(EntryPart):
-    """How the server's memory and latency changed over a long time."""
+    """How the server's memory and latency changed while it tagged pictures for a long time, each a new one.
+
+    ``reason`` says why the soak ended early. ``left_out`` of the ``images`` came first and are not in the
+    slopes. ``checks`` has the number of outputs that each check refused, and ``first_failure`` the first of
+    them. The reasons of memory and latency say why they have no slope.
+    """
 
     reason: FreeText = None
+    duration_s: Amount | None = None
+    images: Count | None = None
+    failed_images: Count | None = None
+    checks: dict[Name, Count] | None = None
+    first_failure: FreeText = None
+    left_out: Count | None = None
+    confidence: Annotated[float, Field(ge=0, le=1)] | None = None
+    memory: SoakMemoryRecord | None = None
+    memory_reason: FreeText = None
+    latency: SoakLatencyRecord | None = None
+    latency_reason: FreeText = None
+    series: SoakSeries | None = None

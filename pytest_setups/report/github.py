@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Final
 from pytest_setups.api.errors import fault_key
 from pytest_setups.redaction import one_line
 from pytest_setups.registry.measurement import NOT_ASKED_CHECK
-from pytest_setups.report import capacity_text, comparison_text, library_text, picture_text, terminal
+from pytest_setups.report import (
+    capacity_text,
+    comparison_text,
+    library_text,
+    picture_text,
+    soak_text,
+    terminal,
+)
 from pytest_setups.report.reporter import MAX_NOTICE, Level, Notice, faults, verdict_word
 
 if TYPE_CHECKING:
@@ -156,7 +163,12 @@ def _stages(result: RunResult) -> Iterator[str]:
     slowest = terminal.slowest(result.measurements)
     if slowest is not None:
         yield f"\n{_code(slowest)}\n"
-    for line in (*terminal.figures(result), *library_text.lines(result), *capacity_text.lines(result)):
+    for line in (
+        *terminal.figures(result),
+        *library_text.lines(result),
+        *capacity_text.lines(result),
+        *soak_text.lines(result),
+    ):
         yield f"\n{_code(line)}\n"
 
 

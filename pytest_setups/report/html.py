@@ -19,13 +19,14 @@ from pytest_setups.redaction import printable, redact, redact_command, redact_js
 from pytest_setups.registry.documents import fields
 from pytest_setups.registry.durable_files import replace
 from pytest_setups.registry.entry import Stage
-from pytest_setups.report import capacity_text, energy_text
+from pytest_setups.report import capacity_text, energy_text, soak_text
 from pytest_setups.report.comparison_text import COLUMNS
 from pytest_setups.report.formatting import rate, seconds
 from pytest_setups.report.plots.bar_plot import bar_plot
 from pytest_setups.report.plots.box_plot import box_plot
 from pytest_setups.report.plots.capacity_plot import capacity_plots
 from pytest_setups.report.plots.line_plot import line_plot
+from pytest_setups.report.plots.soak_plot import soak_plots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -58,6 +59,7 @@ def render_report(data: ReportData, *, home: bool = False) -> Iterator[str]:
         bars=bar_plot(data.measurements),
         lines=line_plot(data.history),
         capacity=capacity_plots(data.entry.performance.capacity),
+        soak=soak_plots(data.entry.performance.soak),
     )
 
 
@@ -146,6 +148,8 @@ def _environment() -> Environment:
         "capacity_columns": capacity_text.COLUMNS,
         "capacity_cells": capacity_text.cells,
         "capacity_sentences": capacity_text.sentences,
+        "soak_sentences": soak_text.record_lines,
+        "soak_faults": soak_text.faults,
     }
     environment.filters |= {
         "seconds": seconds,

@@ -16,6 +16,7 @@ from pytest_setups.report import (
     library_text,
     picture_text,
     server_counters_text,
+    soak_text,
 )
 from pytest_setups.report.reporter import Level
 from pytest_setups.serving.processes.server_process import without_log
@@ -66,6 +67,7 @@ class TerminalSummary:
         yield from capacity_text.lines(result)
         yield from server_counters_text.lines(result)
         yield from energy_text.lines(result)
+        yield from soak_text.lines(result)
         if result.comparison is not None:
             yield from comparison_text.table(result.comparison.comparison)
         if result.collected.tagger is not None:

@@ -13,6 +13,7 @@ from pytest_setups.run.evidence import (
     CapacityEvidence,
     ExpectationEvidence,
     ModelsEvidence,
+    SoakEvidence,
     TaggerEvidence,
     VisionEvidence,
     parse_evidence,
@@ -41,6 +42,7 @@ class Collected:
         tagger: how a tagger command ended; None without one.
         expectations: how each sample of an image meets what is expected of it, sorted.
         capacity: the capacity of the server; None when the test did not run.
+        soak: how the server did over a long time; None when the test did not run.
     """
 
     measurements: Sequence[Measurement]
@@ -50,6 +52,7 @@ class Collected:
     tagger: TaggerEvidence | None
     expectations: Mapping[ImageSample, ExpectationEvidence]
     capacity: CapacityEvidence | None = None
+    soak: SoakEvidence | None = None
     first_fault: Measurement | None = None
 
     @property
@@ -72,6 +75,7 @@ class Collector:
     _tagger: TaggerEvidence | None = None
     _expectations: dict[ImageSample, ExpectationEvidence] = field(default_factory=dict)
     _capacity: CapacityEvidence | None = None
+    _soak: SoakEvidence | None = None
 
     def add(self, line: str) -> None:
         """Take what a test's report carried."""
@@ -86,6 +90,8 @@ class Collector:
             self._expectations[evidence.image, evidence.sample] = evidence
         elif isinstance(evidence, CapacityEvidence):
             self._capacity = evidence
+        elif isinstance(evidence, SoakEvidence):
+            self._soak = evidence
         else:
             self._vision = evidence
 
@@ -111,6 +117,7 @@ class Collector:
             tagger=self._tagger,
             expectations=dict(sorted(self._expectations.items())),
             capacity=self._capacity,
+            soak=self._soak,
             first_fault=next((fault for key, fault in self._faults.items() if key not in passed), None),
         )
 

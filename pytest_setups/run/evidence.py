@@ -12,7 +12,7 @@ from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry import Stage
 from pytest_setups.registry.entry_fields import OptionalJsonObject
 from pytest_setups.registry.field_redaction import TextKind
-from pytest_setups.registry.load_records import CapacityRecord
+from pytest_setups.registry.load_records import CapacityRecord, SoakRecord
 from pytest_setups.registry.measurement import ExpectationResult, FailedCheck, Line, Measurement
 
 if TYPE_CHECKING:
@@ -90,8 +90,22 @@ class CapacityEvidence(Line):
     record: CapacityRecord | None = None
 
 
+class SoakEvidence(Line):
+    """How the server did over a long time, as far as it was measured; ``reason`` says why the test failed."""
+
+    kind: Literal["soak"] = "soak"
+    reason: Annotated[str | None, TextKind.FREE_TEXT] = None
+    record: SoakRecord | None = None
+
+
 Evidence = (
-    Measurement | ModelsEvidence | VisionEvidence | TaggerEvidence | ExpectationEvidence | CapacityEvidence
+    Measurement
+    | ModelsEvidence
+    | VisionEvidence
+    | TaggerEvidence
+    | ExpectationEvidence
+    | CapacityEvidence
+    | SoakEvidence
 )
 _EVIDENCE: Final[TypeAdapter[Evidence]] = TypeAdapter(Annotated[Evidence, Field(discriminator="kind")])
 

@@ -167,6 +167,8 @@ class ResultBuilder:
         performance = performance.model_copy(update=public)
         if collected.capacity is not None:
             performance = performance.model_copy(update={"capacity": collected.capacity.record})
+        if collected.soak is not None:
+            performance = performance.model_copy(update={"soak": collected.soak.record})
         performance = _with_energy_of_images(performance, collected)
         result = RunResult(self.header, collected, performance, self._verdict(collected, outcome))
         result = self._with_levels(result)
@@ -193,6 +195,7 @@ class ResultBuilder:
             has_tagger=connection.settings.tagger_command is not None,
             has_server=connection.server is not None,
             has_capacity=connection.settings.capacity is not None,
+            has_soak=connection.settings.soak is not None,
         )
         verdict = judge(collected, expected)
         # A failure elsewhere, such as in a fixture of the user's, is no measurement and yet no success.

@@ -60,6 +60,7 @@ class Expected:
         has_tagger: whether a tagger command is verified.
         has_server: whether a server answered.
         has_capacity: whether the capacity of the server is measured.
+        has_soak: whether the server is asked for a long time.
     """
 
     measurements: Sequence[MeasurementKey]
@@ -68,6 +69,7 @@ class Expected:
     has_tagger: bool
     has_server: bool
     has_capacity: bool = False
+    has_soak: bool = False
 
 
 def judge(collected: Collected, expected: Expected) -> Verdict:
@@ -85,6 +87,8 @@ def _missing(collected: Collected, expected: Expected) -> Iterator[str]:
         tests["tagger"] = collected.tagger
     if expected.has_capacity:
         tests["capacity"] = collected.capacity
+    if expected.has_soak:
+        tests["soak"] = collected.soak
     yield from (f"test_{name} did not run" for name, evidence in tests.items() if evidence is None)
     # Anything deselected, interrupted or lost with a worker shows here, whatever the reason.
     measured = {(m.image, m.sample, m.stage) for m in collected.measurements}
@@ -117,6 +121,8 @@ def _failures(collected: Collected, expected: Expected) -> Iterator[str]:
         yield from _answers_without_picture(collected.measurements, vision)
     if collected.capacity is not None and collected.capacity.reason is not None:
         yield f"capacity: {one_line(collected.capacity.reason, 500)}"
+    if collected.soak is not None and collected.soak.reason is not None:
+        yield f"soak: {one_line(without_log(collected.soak.reason), 1000)}"
 
 
 def _unpopulated(collected: Collected) -> Iterator[str]:

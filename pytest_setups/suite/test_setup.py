@@ -1,7 +1,8 @@
 """The suite: the server lists the model, the model sees, and every image gets its three outputs.
 
 ``test_tagger`` is collected only where a tagger command is verified, ``test_expectations`` only for images
-of which any words are expected, and ``test_capacity`` only with its option, as one of the last tests.
+of which any words are expected, and ``test_capacity`` and ``test_soak`` only with their options, as the
+last tests.
 """
 
 from __future__ import annotations
@@ -45,3 +46,7 @@ def test_expectations(_steps: SuiteSteps, setup_image: Sample) -> None:
 
 def test_capacity(_steps: SuiteSteps) -> None:
     _steps.measure_capacity()
+
+
+def test_soak(_steps: SuiteSteps) -> None:
+    _steps.soak()

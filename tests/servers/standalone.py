@@ -7,7 +7,9 @@ command line's looks. Its own process id goes to the file ``--pids``.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
+import random
 import signal
 import sys
 import time
@@ -17,6 +19,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.servers.scripted import Ask, Reply, as_json, models, seeing, serve
+
+MIB = 1024**2
+STEPS_PER_PICTURE = 0.03
 
 
 def main() -> None:
@@ -38,8 +43,8 @@ def main() -> None:
     if arguments.never:
         signal.pause()
     time.sleep(arguments.late)
-    listed = as_json(models(arguments.served_model_name))
-    chat = slowly(arguments.slow) if arguments.hang is None else hanging(Path(arguments.hang))
+    listed = as_json(models(arguments.served_model_name, owned_by=arguments.owned_by))
+    chat = ageing(arguments) if arguments.hang is None else hanging(Path(arguments.hang))
     if arguments.exit_after is not None:
         chat = exiting(arguments.exit_after)
     with serve(port=arguments.port, routes={"/v1/models": listed}, chat=chat):
@@ -56,6 +61,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--late", type=float, default=0.0, help="seconds before it listens")
     parser.add_argument("--exit-after", type=int, help="chat requests, and then it ends")
     parser.add_argument("--slow", type=float, default=0.0, help="seconds that a measured answer takes")
+    parser.add_argument("--slower", type=float, default=0.0, help="share by which each picture takes longer")
+    parser.add_argument("--leak-mib", type=float, default=0.0, help="that it keeps of each picture")
+    parser.add_argument("--step-mib", type=float, default=0.0, help="that it takes and gives back at random")
+    parser.add_argument("--owned-by", default="vllm", help="what it says it is")
     parser.add_argument("--hang", help="FIFO that is opened when the first measured request comes; no answer")
     for habit in ("die", "never", "fork", "stubborn", "chatty"):
         parser.add_argument(f"--{habit}", action="store_true")
@@ -68,16 +77,6 @@ def fork_away() -> None:
         if os.fork():
             os._exit(0)
         os.setsid()
-
-
-def slowly(seconds: float) -> Callable[[Ask], Reply]:
-    """Answer after so many seconds, questions of the proofs at once."""
-
-    def chat(ask: Ask) -> Reply:
-        time.sleep(seconds if ask.body.get("temperature") else 0)
-        return seeing(ask)
-
-    return chat
 
 
 def hanging(fifo: Path) -> Callable[[Ask], Reply]:
@@ -101,6 +100,32 @@ def exiting(after: int) -> Callable[[Ask], Reply]:
             sys.stdout.write("CUDA error: device-side assert triggered\n")
             sys.stdout.flush()
             os.kill(os.getpid(), signal.SIGKILL)
+        return seeing(ask)
+
+    return chat
+
+
+def ageing(arguments: argparse.Namespace) -> Callable[[Ask], Reply]:
+    """Answer after a time, questions of the proofs at once, and change with every captioned picture."""
+    kept: list[bytes] = []
+    pool: list[bytes] = []
+    chance = random.Random(arguments.port)
+    pictures = itertools.count(1)
+    slower = 1.0
+
+    def age() -> None:
+        nonlocal slower
+        slower = 1 + arguments.slower * next(pictures)
+        kept.append(os.urandom(int(arguments.leak_mib * MIB)))
+        # An allocator that grows and shrinks in steps, and buffers that come and go.
+        if arguments.step_mib and chance.random() < STEPS_PER_PICTURE:
+            pool.append(os.urandom(int(arguments.step_mib * MIB)))
+            del pool[: chance.choice((0, 1, 1))]
+
+    def chat(ask: Ask) -> Reply:
+        if ask.stage == "caption":
+            age()
+        time.sleep(arguments.slow * slower if ask.body.get("temperature") else 0)
         return seeing(ask)
 
     return chat
