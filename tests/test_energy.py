@@ -24,7 +24,10 @@ from pytest_setups.load.nvml import ALL_GPUS, NO_LIBRARY, nvml_sensors
 from pytest_setups.load.power_sensors import PowerSource, Sensors
 from pytest_setups.load.rapl import rapl_sensors
 from pytest_setups.load.sampler import Sampler
-from pytest_setups.registry.load_records import EnergyRecord
+from pytest_setups.registry.entry import Performance
+from pytest_setups.registry.load_records import EnergyRecord, EnergySourceRecord
+from pytest_setups.regression.bounds import parse_bound
+from pytest_setups.regression.performance_comparison import performance_rows, unmeasured_bounds
 from pytest_setups.serving.processes.server_process import free_port
 from tests.conftest import Run, only_entry
 from tests.fake_nvml import MIB, Clock, FakeGpu, FakeNvml, Watts, installed
@@ -538,6 +541,35 @@ def test_a_run_records_prices_and_shows_what_the_server_drew(
     page = (project.path / "run.html").read_text("utf-8")
     assert "Energy of the server&#39;s machine" in page or "Energy of the server's machine" in page
     assert f"{cost:.4g} at 0.3 per kWh" in page
+
+
+def performance(joules: float | None, *, devices: int = 1, concurrency: int = 1) -> Performance:
+    source = EnergySourceRecord(joules=1.0, devices=["GPU"] * devices)
+    energy = EnergyRecord(joules_per_image=joules, gpu=source, cpu=EnergySourceRecord(reason="none"))
+    return Performance(energy=energy, concurrency=concurrency)
+
+
+@pytest.mark.parametrize(
+    ("after", "finding"),
+    [
+        (performance(1090.0), "ok"),
+        (performance(900.0), "ok"),
+        (performance(1110.0), "breach"),
+        (performance(1110.0, devices=2), "not comparable"),
+        (performance(600.0, concurrency=8), "not comparable"),
+    ],
+)
+def test_the_energy_of_an_image_is_judged_where_the_same_was_measured(
+    after: Performance, finding: str
+) -> None:
+    bound = parse_bound("energy.joules_per_image:10%")
+    (row,) = performance_rows(performance(1000.0), after, [bound], timed=True)
+    assert row.finding == finding
+
+
+def test_a_bound_on_energy_that_was_not_measured_is_not_judged() -> None:
+    bound = parse_bound("energy.joules_per_image:10%")
+    assert unmeasured_bounds(performance(1000.0), performance(None), [bound]) == [bound.text]
 
 
 def test_a_server_elsewhere_has_a_reason(tmp_path: Path) -> None:

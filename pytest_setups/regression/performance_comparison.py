@@ -27,7 +27,7 @@ def performance_rows(
         if old is None or new is None:
             continue
         own = [bound for bound in bounds if name in bound.names]
-        why = figure.unjudged(after) or figure.unjudged(before)
+        why = figure.incomparable(before, after)
         if why or (figure.timed and not timed):
             judged = _each(own, lambda _: Finding.NOT_COMPARABLE)
             yield FigureComparison(name, figure.unit, old, new, judged=judged, incomparable=why)

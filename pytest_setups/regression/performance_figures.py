@@ -38,6 +38,8 @@ class PerformanceFigure:
             of it; None where that is not known, and every change beyond a bound counts.
         unjudged: why a bound on it is not judged, None where it is.
         timed: whether it compares only on the same hardware.
+        basis: what both sides must have in common.
+        other_basis: what they do not have in common otherwise, in words.
     """
 
     name: str
@@ -48,6 +50,13 @@ class PerformanceFigure:
     margin: Callable[[Performance], float | None] = _not_known
     unjudged: Callable[[Performance], str | None] = _not_known
     timed: bool = True
+    basis: Callable[[Performance], object] = _not_known
+    other_basis: str = ""
+
+    def incomparable(self, before: Performance, after: Performance) -> str | None:
+        """Why the figures of two runs do not compare, None where they do."""
+        other = self.other_basis if self.basis(before) != self.basis(after) else None
+        return self.unjudged(after) or self.unjudged(before) or other
 
     @property
     def short(self) -> str:
@@ -88,6 +97,22 @@ def _client_at_knee(performance: Performance) -> str | None:
     return "the client was the limit" if level and level.client_limited else None
 
 
+def _joules_per_image(performance: Performance) -> float | None:
+    return performance.energy.joules_per_image if performance.energy else None
+
+
+def _peak_memory(performance: Performance) -> float | None:
+    return performance.energy.peak_gpu_memory_mib if performance.energy else None
+
+
+def _measured_devices(performance: Performance) -> object:
+    """How many devices of each source were measured, and how many images at once shared their idle power."""
+    energy = performance.energy
+    sources = (energy.gpu, energy.cpu) if energy else ()
+    devices = [len(source.devices or ()) if source and source.joules is not None else 0 for source in sources]
+    return devices, performance.concurrency
+
+
 PERFORMANCE_FIGURES: Final[Mapping[str, PerformanceFigure]] = {
     figure.name: figure
     for figure in (
@@ -102,6 +127,15 @@ PERFORMANCE_FIGURES: Final[Mapping[str, PerformanceFigure]] = {
         PerformanceFigure(
             "capacity.slo_level", "images at once", higher_is_better=True, example="capacity.slo_level:-25%",
             value=_slo_level, unjudged=_client_at_knee,
+        ),
+        PerformanceFigure(
+            "energy.joules_per_image", "J", higher_is_better=False, example="energy.joules_per_image:10%",
+            value=_joules_per_image, basis=_measured_devices,
+            other_basis="other devices were measured, or other images at once",
+        ),
+        PerformanceFigure(
+            "energy.peak_gpu_memory_mib", "MiB", higher_is_better=False,
+            example="energy.peak_gpu_memory_mib:5%", value=_peak_memory,
         ),
     )
 }  # fmt: skip
