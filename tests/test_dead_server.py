@@ -124,6 +124,14 @@ def test_the_capacity_of_a_server_that_was_given_up_is_not_measured(run: Run, se
     assert sum(line.startswith("FAILED") for line in result.outlines) == 1
 
 
+def test_a_server_that_hangs_in_the_vision_proof_is_given_up_once(run: Run, server: Scripted) -> None:
+    server.stop_answering(from_request=5)
+    result = run(DEADLINE, "--reruns=2", "--setup-concurrency=2")
+
+    result.stdout.fnmatch_lines(["*= 10 failed, 1 passed, 20 rerun in *"])
+    assert len(server.asks) == 5 + 4
+
+
 def test_x_stops_at_the_fault(run: Run, server: Scripted) -> None:
     server.stop_answering(from_request=FIRST_MEASURED + 3)
     result = run(DEADLINE, "-x")

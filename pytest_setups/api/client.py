@@ -125,8 +125,8 @@ class Client:
         """
         request = self._chat_request(body)
         seconds = timeout_s or self.timeout_s
-        if may_wait and (fault := self._breaker.fault) is not None:
-            raise fault
+        if may_wait:
+            self.check()
         try:
             reply = self._chat_when_free(request, seconds, stream=stream, may_wait=may_wait)
         except ServerError as error:
@@ -146,6 +146,15 @@ class Client:
         """
         self._breaker.open(reason)
         self.abort()
+
+    def check(self) -> None:
+        """Check that the server is still asked, before any work for a request.
+
+        Raises:
+            ServerError: it had stopped answering (``trip``).
+        """
+        if (fault := self._breaker.fault) is not None:
+            raise fault
 
     @property
     def given_up(self) -> str | None:

@@ -373,6 +373,8 @@ class Connection:
         if at_once == 1 or not plan or self.settings.tagger_command is not None:
             return SequentialOutcomes(tagger)
         if isinstance(tagger, ServedTagger):
+            if self.given_up is not None:  # in the vision proof: another process would find out again
+                return SequentialOutcomes(tagger)
             self._asking_process = AskingProcess(self._asking_job(plan), self.client)
             return PlannedOutcomes(tagger, plan, self._asking_process)
         return PlannedOutcomes(tagger, plan, ThreadedDeliveries(tagger, plan, at_once))

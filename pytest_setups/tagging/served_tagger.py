@@ -50,6 +50,7 @@ class ServedTagger:
             ImageError: the image cannot be prepared.
             ServerError: the server failed, or did not answer in time.
         """
+        self._client.check()  # before a picture is prepared for nothing
         prompts = self._request.prompts
         prompt = prompts.of(stage, caption, keywords)
         body = self._request.body(stage, prompt, self._picture(sample))
