@@ -92,9 +92,13 @@ def _margin_at_knee(performance: Performance) -> float | None:
     return level.margin if level else None
 
 
-def _client_at_knee(performance: Performance) -> str | None:
-    level = _knee_level(performance)
-    return "the client was the limit" if level and level.client_limited else None
+def _client_limit(performance: Performance) -> str | None:
+    """Whether the client was the limit at the knee, or above it, where the throughput seems to grow no more."""
+    record = performance.capacity
+    levels = record.levels or () if record else ()
+    knee = record.knee if record else None
+    limited = any(level.client_limited and level.at_once >= (knee or 0) for level in levels)
+    return "the client, and not the server, was the limit" if limited else None
 
 
 def _joules_per_image(performance: Performance) -> float | None:
@@ -118,15 +122,15 @@ PERFORMANCE_FIGURES: Final[Mapping[str, PerformanceFigure]] = {
     for figure in (
         PerformanceFigure(
             "capacity.images_per_s", "images/s", higher_is_better=True, example="capacity.images_per_s:-10%",
-            value=_images_per_s, margin=_margin_at_knee, unjudged=_client_at_knee,
+            value=_images_per_s, margin=_margin_at_knee, unjudged=_client_limit,
         ),
         PerformanceFigure(
             "capacity.knee", "images at once", higher_is_better=True, example="capacity.knee:-25%",
-            value=_knee, unjudged=_client_at_knee,
+            value=_knee, unjudged=_client_limit,
         ),
         PerformanceFigure(
             "capacity.slo_level", "images at once", higher_is_better=True, example="capacity.slo_level:-25%",
-            value=_slo_level, unjudged=_client_at_knee,
+            value=_slo_level, unjudged=_client_limit,
         ),
         PerformanceFigure(
             "energy.joules_per_image", "J", higher_is_better=False, example="energy.joules_per_image:10%",
