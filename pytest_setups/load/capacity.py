@@ -34,8 +34,9 @@ FEWEST_ROUNDS: Final = 3
 FEWEST_IMAGES: Final = 8
 MOST_PICTURES: Final = 100
 """A level tags every picture once, unless there are more."""
-MOST_IMAGES: Final = 200
-"""A level that scatters is measured with more images, but not beyond this many."""
+MOST_ROUNDS: Final = 24
+MOST_IMAGES: Final = (64, 200)
+"""A level that scatters is measured with more images: ``MOST_ROUNDS`` of them, at least and at most these."""
 ENOUGH_MARGIN: Final = 0.1
 """A margin of the throughput, as a share of it, with which a level is no longer measured."""
 HOUR_S: Final = 3600
@@ -60,13 +61,14 @@ class CapacityExperiment:
         """Measure a level: until its throughput is known well enough, or an image failed."""
         timings: list[ImageTiming] = []
         windows: list[SteadyWindow] = []
+        most = min(max(MOST_ROUNDS * at_once, MOST_IMAGES[0]), MOST_IMAGES[1])
         count = max(ROUNDS_IN_FLIGHT * at_once, FEWEST_IMAGES, min(len(self.samples), MOST_PICTURES))
         while True:
             round_timings = self.load.run(self.prepare(self._next(count)), at_once)
             window = steady_window.steady_window(round_timings, at_once)
             windows += [window] if window else []
             timings += round_timings
-            count = min(len(timings), MOST_IMAGES - len(timings))
+            count = min(len(timings), most - len(timings))
             if count < FEWEST_ROUNDS * at_once or _is_enough(timings, windows):
                 return _level(at_once, timings, windows)
 

@@ -36,6 +36,7 @@ from pytest_setups.run.evidence import (
     measurement_of,
     with_keyword_matches,
 )
+from pytest_setups.serving.processes.python_child import ChildEndedError
 from pytest_setups.tagging.outputs import Tagging
 
 if TYPE_CHECKING:
@@ -116,16 +117,19 @@ class SuiteSteps:
             self._leave(CapacityEvidence(reason=fault))
             self._fail_for(fault, fault)
         levels: list[CapacityLevel] = []
+        ended: str | None = None
         try:
             for level in measure_levels(connection):
                 levels.append(level)
                 show_progress(self.item.config, f"setups: capacity: {level_text(level)}")
+        except (ChildEndedError, OSError) as error:
+            ended = f"the capacity cannot be measured any further: {error}"
         except KeyboardInterrupt:
             record = capacity_record(levels, connection.settings)
             self._leave(CapacityEvidence(reason="the measurement was interrupted", record=record))
             raise
         record = capacity_record(levels, connection.settings)
-        evidence = self._leave(CapacityEvidence(reason=record.reason, record=record))
+        evidence = self._leave(CapacityEvidence(reason=ended or record.reason, record=record))
         self._fail_for(evidence.reason, None)
 
     def soak(self) -> None:

@@ -93,7 +93,7 @@ def _margin_at_knee(performance: Performance) -> float | None:
 
 
 def _client_limit(performance: Performance) -> str | None:
-    """Whether the client was the limit at the knee, or above it, where the throughput seems to grow no more."""
+    """Whether the client was the limit at the knee, or above it, where more seems to gain nothing."""
     record = performance.capacity
     levels = record.levels or () if record else ()
     knee = record.knee if record else None
