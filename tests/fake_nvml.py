@@ -10,6 +10,7 @@ import ctypes
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import pynvml
 import pytest
@@ -21,6 +22,15 @@ UPDATE_S = 0.1
 """How often the counter of a real GPU advances."""
 
 Watts = Callable[[float], float]
+
+
+class Time(Protocol):
+    """The seconds of a clock, and what is brought up to date as they pass."""
+
+    followers: list[Callable[[float, float], None]]
+
+    @property
+    def now(self) -> float: ...
 
 
 class Clock:
@@ -72,7 +82,7 @@ class FakeNvml:
     """The library object that ``pynvml`` takes functions from."""
 
     def __init__(
-        self, gpus: Sequence[FakeGpu], clock: Clock, *, broken: Mapping[str, int] | None = None
+        self, gpus: Sequence[FakeGpu], clock: Time, *, broken: Mapping[str, int] | None = None
     ) -> None:
         self.gpus = gpus
         self.clock = clock
@@ -134,7 +144,7 @@ class FakeNvml:
         }  # fmt: skip
 
     def _name(self, handle: int, out: int, size: int) -> None:
-        name = ctypes.create_string_buffer(self._gpu(handle).name.encode())
+        name = ctypes.create_string_buffer(self._gpu(handle).name.encode("utf-8", "surrogateescape"))
         ctypes.memmove(out, name, min(size, len(name)))
 
     def _energy(self, handle: int, out: int) -> None:

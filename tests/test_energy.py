@@ -34,6 +34,7 @@ from tests.fake_nvml import MIB, Clock, FakeGpu, FakeNvml, Watts, installed
 from tests.servers import standalone
 
 SERVER, OTHER = 4711, 99
+NOT_UTF8 = "\udcff"
 SPAN_S = 12.0
 TICK_S = 0.1
 NO_COUNTER = {"nvmlDeviceGetTotalEnergyConsumption": pynvml.NVML_ERROR_NOT_SUPPORTED}
@@ -591,6 +592,18 @@ def test_a_server_whose_process_cannot_be_found_has_a_reason(tmp_path: Path) -> 
     assert record.joules is None
     assert record.reason is not None
     assert record.reason.startswith("no process that can be seen from here listens on port")
+
+
+def test_a_library_that_is_broken_fails_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(FakeNvml([FakeGpu(name=NOT_UTF8)], Clock()), monkeypatch)
+    meter = EnergyMeter("http://127.0.0.1:8000/v1", root=tmp_path)
+    meter.start()
+    meter.stop()
+
+    record = meter.record()
+    assert record is not None
+    assert record.reason is not None
+    assert record.reason.startswith("a sensor cannot be read: UnicodeDecodeError: ")
 
 
 def test_a_run_without_sensors_keeps_the_reason_and_shows_it_only_with_a_price(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -65,8 +66,11 @@ class EnergyMeter:
         except ListenerNotFoundError as error:
             self._fault = str(error)
             return
+        except Exception as error:  # of a driver's library: a run does not fail for its energy
+            self._fault = _unexpected(error)
+            return
         self._sampling = EnergySampling(sensors, self._clock)
-        self._sampler = Sampler(self._sampling.sample, self._ticker)
+        self._sampler = Sampler(self._sample, self._ticker)
         self._sampler.start()
 
     def stop(self) -> None:
@@ -74,7 +78,8 @@ class EnergyMeter:
         if self._sampler is not None and not self._sampler.stop():
             self._fault = HANGS
         elif self._sampling is not None:
-            self._sampling.close()
+            with suppress(Exception):  # the figures are there, whatever a driver says at its end
+                self._sampling.close()
         self._sampler = None
 
     def record(self) -> EnergyRecord | None:
@@ -84,6 +89,14 @@ class EnergyMeter:
         if self._sampling is None:
             return None
         return self._sampling.record().model_copy(update={"price_kwh": self._price_kwh})
+
+    def _sample(self) -> None:
+        if self._sampling is None or self._fault is not None:
+            return
+        try:
+            self._sampling.sample()
+        except Exception as error:
+            self._fault = _unexpected(error)
 
     def _find_sensors(self) -> list[Sensors]:
         """The sensors of this machine, which must be the server's where there are any."""
@@ -97,3 +110,7 @@ class EnergyMeter:
         if any(kind.power or kind.faults for kind in kinds):
             find_server()
         return kinds
+
+
+def _unexpected(error: Exception) -> str:
+    return f"a sensor cannot be read: {type(error).__name__}: {error}"
