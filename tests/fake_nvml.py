@@ -130,6 +130,9 @@ class FakeNvml:
             "nvmlDeviceGetCount_v2": ((_POINTER,), lambda out: put(_UINT, out, len(self.gpus))),
             "nvmlDeviceGetHandleByIndex_v2": ((_UINT, _POINTER), lambda n, out: put(_POINTER, out, n + 1)),
             "nvmlDeviceGetName": ((*device, _UINT), self._name),
+            "nvmlDeviceGetArchitecture": (
+                device, lambda _, out: put(_UINT, out, pynvml.NVML_DEVICE_ARCH_ADA)
+            ),
             "nvmlDeviceGetTotalEnergyConsumption": (device, self._energy),
             "nvmlDeviceGetPowerUsage": (device, self._power),
             "nvmlDeviceGetPowerManagementLimitConstraints": ((*device, _POINTER), self._limits),
