@@ -37,7 +37,8 @@ def test_the_tests_are_planned_once(run: Run, project: pytest.Pytester, concurre
     result = run("--setup-concurrency", concurrency)
     result.assert_outcomes(passed=11)
     passes = next(line for line in result.outlines if line.startswith("passes over the tests: "))
-    assert int(passes.rpartition(" ")[2]) <= 3  # pytest's own, and one plan for nine measurements
+    # pytest's own, one plan for nine measurements, and what an interrupted test left, at the end.
+    assert int(passes.rpartition(" ")[2]) <= 4
 
 
 HOOK = """
