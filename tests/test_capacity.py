@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from pytest_setups.config.load_values import ServiceLevel
@@ -164,6 +165,21 @@ def test_a_hanging_server_is_waited_for_once(run: Run, project: pytest.Pytester,
         ["capacity: * images failed at 2 at once: no complete answer *", "knee: * images/s at 1 at once"]
     )
     assert only_entry(project.path)["performance"]["capacity"]["knee"] == 1
+
+
+def test_a_load_process_that_is_killed_is_a_failure_with_a_reason(run: Run, server: Scripted) -> None:
+    def kill_the_load(ask: Ask) -> Reply:
+        for child in psutil.Process().children():
+            if any("load_process" in word for word in child.cmdline()):
+                child.kill()
+        return seeing(ask)
+
+    server.chat = kill_the_load
+    result = run("--setup-capacity=1,2")
+
+    result.assert_outcomes(passed=11, failed=1)
+    result.stdout.fnmatch_lines(["the capacity cannot be measured any further: *SIGKILL*"])
+    no_traceback_of_ours(result)
 
 
 def test_ctrl_c_keeps_what_was_measured(project: pytest.Pytester, server: Scripted) -> None:
