@@ -50,7 +50,7 @@ def test_a_leak_is_proved_and_fails_the_run(
 ) -> None:
     result = launch(
         "--owned-by somebody --leak-mib 1",
-        "--setup-soak=60images", "--record-failed", "--setup-report=r.html",
+        "--setup-soak=60images", "--record-failed", "--setup-report=r.html", "--junitxml=j.xml",
     )  # fmt: skip
 
     result.assert_outcomes(passed=11, failed=1)
@@ -70,6 +70,7 @@ def test_a_leak_is_proved_and_fails_the_run(
     assert soak["latency"]["is_rising"] is False
     assert soak["series"]["image"] == list(range(1, 61))
     assert soak["series"]["memory_mib"][-1] - soak["series"]["memory_mib"][0] == pytest.approx(59, abs=5)
+    assert 'name="setup.soak.memory_mib_per_image" value="' in (project.path / "j.xml").read_text()
     page = (project.path / "r.html").read_text()
     assert re.search(rf'<p class="reason">the server&#39;s {sentence}', page)
     assert re.search(r'aria-label="Memory of the server above \d+ MiB, over the number of images"', page)

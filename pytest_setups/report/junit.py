@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_setups.registry.entry import Performance
-    from pytest_setups.registry.load_records import CapacityRecord
+    from pytest_setups.registry.load_records import CapacityRecord, SoakRecord
     from pytest_setups.report.reporter import Notice
     from pytest_setups.run.result import RunResult
 
@@ -60,6 +60,7 @@ def _values(result: RunResult, notices: Sequence[Notice]) -> Iterator[tuple[str,
     for level in result.levels:
         yield level.name, None if level.after is None else round(level.after.value, 6)
     yield from _capacity_values(result.performance.capacity)
+    yield from _soak_values(result.performance.soak)
     yield from _comparison_values(result)
     yield from _figures(result.performance)
 
@@ -68,6 +69,14 @@ def _capacity_values(record: CapacityRecord | None) -> Iterator[tuple[str, Any]]
     if record is not None:
         for name in ("images_per_s", "knee", "slo_level", "recommended", "hours"):
             yield f"capacity.{name}", getattr(record, name)
+
+
+def _soak_values(record: SoakRecord | None) -> Iterator[tuple[str, Any]]:
+    if record is not None:
+        yield "soak.images", record.images
+        yield "soak.failed_images", record.failed_images
+        yield "soak.memory_mib_per_image", record.memory and record.memory.mib_per_image
+        yield "soak.latency_share_per_image", record.latency and record.latency.share_per_image
 
 
 def _comparison_values(result: RunResult) -> Iterator[tuple[str, Any]]:
