@@ -20,7 +20,7 @@ from tests.servers.scripted import Ask, Reply, Scripted, completion, seeing
 
 FIRST_MEASURED = 18
 """Requests before the measured ones: the warm-up and those of the vision proof."""
-MEASURED = ("started_utc", "latency_s", "ttft_s")
+MEASURED = ("started_utc", "latency_s", "ttft_s", "client_delay_s")
 
 
 def content(project: pytest.Pytester, slug: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator
 from functools import partial
 
@@ -297,7 +298,7 @@ REDACTOR = Redactor(())
 
 def read(chunks: Iterable[bytes]) -> tuple[object, ...] | str:
     """What a stream gives: the reply without its times, or the fault."""
-    streamed = StreamedReply(REDACTOR)
+    streamed = StreamedReply(REDACTOR, time.perf_counter)
     try:
         streamed.read(iter(chunks))
         reply = streamed.reply(0.0, 1.0)

@@ -13,6 +13,7 @@ import httpcore
 import httpx
 
 from pytest_setups.api.circuit_breaker import CircuitBreaker, probe_body
+from pytest_setups.api.client_delay import DelayWatch
 from pytest_setups.api.errors import FaultKind, ServerError, error_text, parse_json
 from pytest_setups.api.finish_reasons import is_natural, require_end
 from pytest_setups.api.proxies import ServerProxy
@@ -71,6 +72,7 @@ class Client:
         self._via = f", through {proxy}," if proxy else ""
         self._aborted = threading.Event()
         self._breaker = CircuitBreaker()
+        self._delays = DelayWatch()
         # For answers in one piece and for streams: whether the server gave any of them a natural reason.
         self._gives_reasons = {False: False, True: False}
         try:
@@ -177,7 +179,7 @@ class Client:
         start = time.perf_counter()
         with self._send(request, timeout_s or self.timeout_s) as response:
             data = b"".join(_bounded(response))  # of an error too: its body says what is wrong
-        latency_s = time.perf_counter() - start
+            latency_s = self._transport.arrived_at - start
         self._check_status(response, data)
         source = f"the answer of {_shown(request.url)}"
         return Answer(parse_json(data, source, self.redactor), response.headers), latency_s
@@ -187,11 +189,13 @@ class Client:
         return httpx.Request("POST", self._chat_url, headers=headers, content=body)
 
     def _chat_once(self, request: httpx.Request, timeout_s: float, *, stream: bool) -> Reply:
-        if stream:
-            reply = self._stream_chat(request, timeout_s)
-        else:
-            answer, latency_s = self._exchange_json(request, timeout_s)
-            reply = parse_reply(answer.data, latency_s, self.redactor)
+        with self._delays.during_request() as delay:
+            if stream:
+                reply = self._stream_chat(request, timeout_s)
+            else:
+                answer, latency_s = self._exchange_json(request, timeout_s)
+                reply = parse_reply(answer.data, latency_s, self.redactor)
+        reply = replace(reply, client_delay_s=delay.mean_s)
         try:
             require_end(reply.text, reply.finish_reason, others_have_reasons=self._gives_reasons[stream])
         except ServerError as error:
@@ -254,14 +258,14 @@ class Client:
 
     def _stream_chat(self, request: httpx.Request, timeout_s: float) -> Reply:
         start = time.perf_counter()
-        streamed = StreamedReply(self.redactor)
+        streamed = StreamedReply(self.redactor, lambda: self._transport.arrived_at)
         with self._send(request, timeout_s) as response:
             chunks = _bounded(response)
             if response.status_code != httpx.codes.OK:
                 self._check_status(response, b"".join(chunks))
             # StreamedReply notes when the first words come: the time to first token.
             streamed.read(chunks)
-            end = time.perf_counter()
+            end = self._transport.arrived_at
             if streamed.done:
                 self._drain(chunks)
         return streamed.reply(start, end)

@@ -27,6 +27,7 @@ class Reply:
     ``started_at`` is seconds since the epoch; the other times are seconds, ``ttft_s`` only when
     streamed; tokens are as the server counts them, None where it does not. ``waits`` is how often the
     request was sent again, after as long as the server asked to wait; times are those of the last attempt.
+    ``client_delay_s`` is how late, on average, the client ran meanwhile, None where that was not seen.
     ``cached_tokens`` are those of the prompt that came out of the server's cache.
     """
 
@@ -39,6 +40,7 @@ class Reply:
     prompt_tokens: int | None
     output_tokens: int | None
     waits: int = 0
+    client_delay_s: float | None = None
     cached_tokens: int | None = None
 
 

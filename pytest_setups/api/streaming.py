@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +13,7 @@ from pytest_setups.api.event_stream import DONE, ERROR, Event, read_events, spli
 from pytest_setups.api.reply import first_choice, make_reply, parse_reply, text_and_reasoning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pytest_setups.api.reply import Reply
     from pytest_setups.redaction import Redactor
@@ -25,9 +24,13 @@ _UNSTREAMED: Final = (b"{", b"[", b"<")
 
 @dataclass(slots=True)
 class StreamedReply:
-    """A streamed reply so far; ``first_at`` is the ``time.perf_counter()`` of its first words."""
+    """A streamed reply so far; ``first_at`` is the ``time.perf_counter()`` at which its first words arrived.
+
+    ``arrived_at`` is the time at which what was read last arrived.
+    """
 
     redactor: Redactor
+    arrived_at: Callable[[], float]
     text: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
     finish_reason: str | None = None
@@ -92,7 +95,7 @@ class StreamedReply:
         self.reasoning.append(reasoning)
         # The first event of most servers holds only the role: the first words count.
         if self.first_at is None and (text or reasoning):
-            self.first_at = time.perf_counter()
+            self.first_at = self.arrived_at()
 
 
 def _pieces(data: str) -> list[str]:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import httpcore
 import httpx
 
+from pytest_setups.api.arrival import ArrivalReader
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable, Iterator
@@ -24,10 +26,15 @@ if TYPE_CHECKING:
 
 
 class _Request(threading.local):
-    """The request that this thread is making: when it must have ended, and whether it had to connect."""
+    """The request that this thread is making.
+
+    When it must have ended, whether it had to connect, and when what was read last arrived, the times in
+    ``time.perf_counter()``.
+    """
 
     deadline: float = float("inf")
     connected: bool = False
+    arrived_at: float = 0.0
 
 
 class _Clock:
@@ -52,10 +59,17 @@ class _Stream(httpcore.NetworkStream):
     def __init__(self, inner: httpcore.NetworkStream, backend: _Backend) -> None:
         self._inner = inner
         self._backend = backend
+        self._arrivals = ArrivalReader.of(inner)
         backend.streams.add(self)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, self._backend.clock.left())
+        clock = self._backend.clock
+        if self._arrivals is None:
+            data = self._inner.read(max_bytes, clock.left())
+            clock.request.arrived_at = time.perf_counter()
+        else:
+            data, clock.request.arrived_at = self._arrivals.read(max_bytes, clock.left())
+        return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         unsliced = memoryview(buffer)  # the inner stream slices what is left: a copy each time if bytes
@@ -169,6 +183,11 @@ class Transport(httpx.BaseTransport):
             extensions=response.extensions,
             request=request,
         )
+
+    @property
+    def arrived_at(self) -> float:
+        """The ``time.perf_counter()`` at which what this thread read last arrived."""
+        return self._backend.clock.request.arrived_at
 
     def abort(self) -> None:
         """Cut every connection and make no new one, so that requests of other threads fail at once."""

@@ -93,7 +93,8 @@ class Measurement(Line):
     tagger command wrote of the image. The last attempt at a description carries how all three outputs of
     its image meet the ``expectations``. ``vocabulary`` and ``reference`` are of the keywords. ``waits``
     is how often a busy server asked to be asked again later; the times are those of the last request.
-    ``cached_tokens`` are those of the prompt's tokens that came out of the server's cache.
+    ``client_delay_s`` is how late, on average, this client ran when it was due meanwhile: its own part in the
+    times. ``cached_tokens`` are those of the prompt's tokens that came out of the server's cache.
     """
 
     kind: Literal["measurement"] = "measurement"
@@ -115,6 +116,7 @@ class Measurement(Line):
     output_tokens: Count | None = None
     image_s: Seconds | None = None
     waits: Count | None = None
+    client_delay_s: Seconds | None = None
     extra: Annotated[dict[str, JsonValue] | None, TextKind.JSON] = None
     expectations: ExpectationResult | None = None
     vocabulary: VocabularyMatch | None = None

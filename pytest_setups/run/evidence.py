@@ -131,13 +131,14 @@ def measurement_of(outcome: Outcome) -> Measurement:
         keywords_form=keywords.form if keywords else None,
         finish_reason=reply.finish_reason if reply else None,
         started_utc=datetime.fromtimestamp(reply.started_at, UTC) if reply else None,
-        latency_s=round(reply.latency_s, 6) if reply else None,
-        ttft_s=round(reply.ttft_s, 6) if reply and reply.ttft_s is not None else None,
+        latency_s=_rounded(reply.latency_s) if reply else None,
+        ttft_s=_rounded(reply.ttft_s) if reply else None,
         prompt_tokens=reply.prompt_tokens if reply else None,
         cached_tokens=reply.cached_tokens if reply else None,
         output_tokens=reply.output_tokens if reply else None,
-        image_s=round(output.image_s, 6) if output and output.image_s is not None else None,
+        image_s=_rounded(output.image_s) if output else None,
         waits=(reply.waits if reply else outcome.waits) or None,
+        client_delay_s=_rounded(reply.client_delay_s) if reply else None,
         extra=dict(output.extra) if output and output.extra is not None else None,
     )
 
@@ -158,3 +159,8 @@ def with_keyword_matches(
         "reference": reference.match(measurement.image, words or (), language) if reference else None,
     }
     return measurement.model_copy(update=changes)
+
+
+def _rounded(seconds: float | None) -> float | None:
+    """Seconds to the microsecond."""
+    return None if seconds is None else round(seconds, 6)
