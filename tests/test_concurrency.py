@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from pytest_setups.tagging.images import prepare
@@ -92,6 +93,75 @@ def test_no_more_images_are_begun_than_wanted(run: Run, project: pytest.Pytester
     run("--setup-concurrency=3").assert_outcomes(passed=47)
     assert len(begun) == 15
     assert most <= 3
+
+
+def test_a_slow_image_does_not_hold_up_the_others(
+    run: Run, project: pytest.Pytester, server: Scripted
+) -> None:
+    """The first image is answered last; the tests of the others wait for it, their requests do not."""
+    many_images(project, 9)
+    first = base64.b64decode(prepare(project.path / "sample_images/000.png", 1024).base64)
+    others: set[bytes] = set()
+    all_others = threading.Event()
+
+    def delay_the_first(ask: Ask) -> Reply:
+        if ask.number < FIRST_MEASURED or ask.picture is None:
+            return seeing(ask)
+        if ask.picture == first:
+            assert all_others.wait(60)
+        elif ask.stage == "description":
+            others.add(ask.picture)
+            if len(others) == 11:
+                all_others.set()
+        return seeing(ask)
+
+    server.chat = delay_the_first
+    run("--setup-concurrency=2").assert_outcomes(passed=38)
+
+
+def test_a_client_that_is_killed_fails_what_it_has_not_asked(
+    run: Run, project: pytest.Pytester, server: Scripted
+) -> None:
+    def kill_the_client(ask: Ask) -> Reply:
+        if ask.number == FIRST_MEASURED + 4:
+            for child in psutil.Process().children(recursive=True):
+                if "pytest_setups.tagging.asking_process" in child.cmdline():
+                    child.kill()
+            server.hang()
+        return seeing(ask)
+
+    server.chat = kill_the_client
+    result = run("--setup-concurrency=2", "--record")
+    result.stdout.fnmatch_lines(
+        ["*client: the process that sends the requests ended unexpectedly: killed by SIGKILL*"]
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")
+    assert entries(project.path) == {}
+
+
+def test_a_client_that_runs_late_marks_its_times_and_no_bound_on_them_is_judged(
+    run: Run,
+) -> None:
+    """Every thread of this process, which also asks at concurrency 1, is delayed by one that never pauses."""
+    run("--record", "--setup-slug=calm").assert_outcomes(passed=11)
+    ended = threading.Event()
+
+    def never_pause() -> None:
+        while not ended.is_set():
+            sum(range(1000))
+
+    rivals = [threading.Thread(target=never_pause) for _ in range(2)]
+    for rival in rivals:
+        rival.start()
+    try:
+        bounds = ("--setup-fail-if=p50:1000%", "--setup-fail-if=keywords_overlap:0.5")
+        result = run("--setup-baseline=calm", "--record", "--setup-slug=late", *bounds)
+    finally:
+        ended.set()
+    assert result.ret != 0
+    result.stdout.fnmatch_lines(["times are not compared: performance.client_delay (*"])
+    result.stdout.fnmatch_lines(["the client was the limit: it ran * ms late on average, *% of a latency; *"])
+    result.stdout.fnmatch_lines(["failed: not comparable with calm: caption.p50, *"])
 
 
 def test_each_picture_is_prepared_and_sent_once_for_each_stage(run: Run, server: Scripted) -> None:

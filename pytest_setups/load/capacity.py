@@ -15,6 +15,7 @@ from pytest_setups.load.level_search import HIGHEST_LEVEL, LevelSearch, is_sound
 from pytest_setups.load.load_process import LoadJob, ProcessLoad
 from pytest_setups.load.picture_spool import PictureSpool, SpooledPictures
 from pytest_setups.registry.load_records import CapacityLevel, CapacityRecord
+from pytest_setups.registry.performance import client_delay
 from pytest_setups.tagging.python_tagger import wrap_python_tagger
 
 if TYPE_CHECKING:
@@ -144,8 +145,17 @@ def _level(at_once: int, timings: Sequence[ImageTiming], windows: Sequence[Stead
         margin=_rounded(steady_window.margin(windows)),
         p50_s=_rounded(steady_window.image_percentile(windows, 50)),
         p95_s=_rounded(steady_window.image_percentile(windows, 95)),
+        client_limited=_is_client_limited(timings),
         reason=faults[0] if faults else None if rate else "no time in which the load was steady",
     )
+
+
+def _is_client_limited(timings: Sequence[ImageTiming]) -> bool | None:
+    """Whether the times are rather the client's than the server's, None where that is not known."""
+    outputs = [outcome.output for timing in timings for outcome in timing.outcomes if outcome.output]
+    replies = [output.reply for output in outputs if output.reply]
+    delay = client_delay((reply.client_delay_s, reply.latency_s) for reply in replies)
+    return None if delay is None else delay.limited
 
 
 def _is_unpopulated(timing: ImageTiming) -> bool:

@@ -134,6 +134,17 @@ def incompatibilities(a: Entry, b: Entry) -> Iterator[Incompatibility]:
         if values[0] != values[1]:
             yield Incompatibility(f"environment.server.{name}", *values, timed=True)
     yield from _cache_incompatibilities(a, b)
+    limits = _client_limit(a), _client_limit(b)
+    if any(limits):
+        yield Incompatibility("performance.client_delay", *limits, timed=True, measured=True)
+
+
+def _client_limit(entry: Entry) -> str | None:
+    """How much of the latencies is the client's own, None where that is little or unknown."""
+    delay = entry.performance.client_delay
+    if delay is None or not delay.limited:
+        return None
+    return f"the client ran {delay.mean_s * 1000:.1f} ms late, {delay.share:.1%} of a latency"
 
 
 def _cache_incompatibilities(a: Entry, b: Entry) -> Iterator[Incompatibility]:

@@ -40,6 +40,7 @@ from pytest_setups.registry.entry_fields import (
 from pytest_setups.registry.field_redaction import TextKind
 from pytest_setups.registry.load_records import (
     CapacityRecord,
+    ClientDelayRecord,
     EnergyRecord,
     ServerCountersRecord,
     SoakRecord,
@@ -316,6 +317,7 @@ class Performance(EntryPart):
     repeat: Count | None = None
     stages: dict[Stage, StagePerformance] | None = None
     image: ImagePerformance | None = None
+    client_delay: ClientDelayRecord | None = None
     capacity: CapacityRecord | None = None
     server_counters: ServerCountersRecord | None = None
     energy: EnergyRecord | None = None

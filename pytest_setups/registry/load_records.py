@@ -15,6 +15,18 @@ from pytest_setups.registry.field_redaction import TextKind
 JOULES_OF_KWH: Final = 3_600_000
 
 
+class ClientDelayRecord(EntryPart):
+    """This client's own part in the latencies that it measured.
+
+    ``mean_s`` is how late, on average, the process that asked ran when it was due, and ``share`` that of the
+    mean latency. Where it is ``limited``, the latencies are not the server's.
+    """
+
+    mean_s: Amount
+    share: Amount
+    limited: bool
+
+
 class CapacityLevel(EntryPart):
     """One number of images at once: how many were tagged, and their figures while the load was steady.
 

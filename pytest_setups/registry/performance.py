@@ -9,12 +9,22 @@ from statistics import fmean, quantiles
 from typing import TYPE_CHECKING, Final
 
 from pytest_setups.registry.entry import ImagePerformance, Performance, Stage, StagePerformance
+from pytest_setups.registry.load_records import ClientDelayRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence, Sized
 
     from pytest_setups.registry.measurement import ImageSample, Measurement
 
+CLIENT_SHARE: Final = 0.01
+"""The part of the mean latency beyond which a client that runs late is the limit.
+
+A request is delayed some three times: when it is sent, in pieces as the server takes it, and when another
+thread has to hand over the connection; the answer's arrival is timed by the kernel. Three times 1 % is 3 %
+(``python -m benchmarks.load``).
+"""
+CLIENT_DELAY_S: Final = 0.001
+"""Threads run later than this by the timers of an idle machine as well."""
 _RESOLUTION_S: Final = 1e-6
 """Of the times at which requests start."""
 
@@ -63,7 +73,23 @@ def run_performance(
         repeat=repeat,
         stages={stage: stage_performance(group) for stage, group in by_stage(measurements).items()},
         image=image_performance(seconds),
+        client_delay=client_delay((m.client_delay_s, m.latency_s) for m in measurements),
     )
+
+
+def client_delay(answers: Iterable[tuple[float | None, float | None]]) -> ClientDelayRecord | None:
+    """The client's own part in the latencies, None where it was not seen.
+
+    Args:
+        answers: of each answer, the mean seconds that the client ran late meanwhile, and the latency.
+    """
+    pairs = [(delay_s, latency_s) for delay_s, latency_s in answers if delay_s is not None and latency_s]
+    if not pairs:
+        return None
+    delay_s, latency_s = (fmean(values) for values in zip(*pairs, strict=True))
+    share = delay_s / latency_s
+    limited = share > CLIENT_SHARE and delay_s > CLIENT_DELAY_S
+    return ClientDelayRecord(mean_s=_rounded(delay_s), share=_rounded(share), limited=limited)
 
 
 def image_seconds(measurements: Iterable[Measurement]) -> dict[ImageSample, float]:

@@ -27,6 +27,7 @@ def run_notices(result: RunResult, settings: Settings) -> Iterator[Notice]:
     yield from _missed_groups(result)
     yield from _wait_notices(result)
     yield from map(Notice, server_counters_text.doubts(result.performance.server_counters))
+    yield from _client_notices(result)
     yield from _verdict_notices(result, settings)
 
 
@@ -87,6 +88,16 @@ def _wait_notices(result: RunResult) -> Iterator[Notice]:
     if waits:
         times = "once" if waits == 1 else f"{waits} times"
         yield Notice(f"the server was busy and asked {times} to wait (HTTP 429 or 503 with Retry-After)")
+
+
+def _client_notices(result: RunResult) -> Iterator[Notice]:
+    delay = result.performance.client_delay
+    if delay is not None and delay.limited:
+        yield Notice(
+            f"the client was the limit: it ran {delay.mean_s * 1000:.1f} ms late on average, "
+            f"{delay.share:.1%} of a latency; the times are not the server's, and bounds on them are not "
+            "judged: lower --setup-concurrency, or run pytest on a machine with less other work"
+        )
 
 
 def _verdict_notices(result: RunResult, settings: Settings) -> Iterator[Notice]:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 TAGGER_CHECK: Final = "tagger"
 """The name, in failures and entries, of the check that the tagger itself reports no fault."""
 
+CLIENT_CHECK: Final = "client"
+"""The name of the check that this package itself was able to ask."""
+
 
 class TaggerError(Exception):
     """A tagger gave no output; the message says why."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
+from pytest_setups.serving.processes.python_child import ChildEndedError
+from pytest_setups.tagging.outputs import CLIENT_CHECK, Failure, Outcome
 from pytest_setups.tagging.tagger import ImageOutcomes
 from pytest_setups.tagging.tagging_threads import Delivery, TaggingThreads
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
     from pytest_setups.registry.entry import Stage
     from pytest_setups.tagging.images import Sample
-    from pytest_setups.tagging.outputs import Outcome
     from pytest_setups.tagging.tagger import Tagger
 
 
@@ -62,7 +63,11 @@ class DeliverySource(Protocol):
     """Makes the outcomes of a plan."""
 
     def receive(self) -> Delivery:
-        """What comes next, of whichever image and stage."""
+        """What comes next, of whichever image and stage.
+
+        Raises:
+            ChildEndedError: nothing more will come.
+        """
 
     def close(self) -> None:
         """Make no more."""
@@ -135,12 +140,22 @@ class PlannedOutcomes:
             del self._images[before]
 
     def _receive(self) -> None:
-        delivery = self._source.receive()
+        try:
+            delivery = self._source.receive()
+        except ChildEndedError as error:
+            self._fail_expected(f"the process that sends the requests ended unexpectedly: {error}")
+            return
         self._expected.discard((delivery.sample, delivery.stage))
         if isinstance(delivery.result, BaseException):
             self._errors[delivery.sample, delivery.stage] = delivery.result
         else:
             self._image(delivery.sample).put(delivery.result)
+
+    def _fail_expected(self, reason: str) -> None:
+        """Let everything that is yet to come fail; what is taken a second time is made anew."""
+        for sample, stage in self._expected:
+            self._image(sample).put(Outcome(sample, stage, None, (Failure(CLIENT_CHECK, reason),)))
+        self._expected.clear()
 
     def _image(self, sample: Sample) -> ImageOutcomes:
         if sample not in self._images:
