@@ -175,11 +175,10 @@ class Client:
 
     def _exchange_json(self, request: httpx.Request, timeout_s: float | None) -> tuple[Answer, float]:
         """The JSON answer to a request, and the seconds from sending it to the last byte of the answer."""
-        # The clock runs around the request only, not while a picture is encoded or an answer parsed.
-        start = time.perf_counter()
         with self._send(request, timeout_s or self.timeout_s) as response:
             data = b"".join(_bounded(response))  # of an error too: its body says what is wrong
-            latency_s = self._transport.arrived_at - start
+            # From the first byte sent to the last one that arrived: no encoding, no queueing, no parsing.
+            latency_s = self._transport.arrived_at - self._transport.sent_at
         self._check_status(response, data)
         source = f"the answer of {_shown(request.url)}"
         return Answer(parse_json(data, source, self.redactor), response.headers), latency_s
@@ -257,7 +256,6 @@ class Client:
             raise self._breaker.fault or ServerError(FaultKind.UNREACHABLE, "aborted") from None
 
     def _stream_chat(self, request: httpx.Request, timeout_s: float) -> Reply:
-        start = time.perf_counter()
         streamed = StreamedReply(self.redactor, lambda: self._transport.arrived_at)
         with self._send(request, timeout_s) as response:
             chunks = _bounded(response)
@@ -265,7 +263,7 @@ class Client:
                 self._check_status(response, b"".join(chunks))
             # StreamedReply notes when the first words come: the time to first token.
             streamed.read(chunks)
-            end = self._transport.arrived_at
+            start, end = self._transport.sent_at, self._transport.arrived_at
             if streamed.done:
                 self._drain(chunks)
         return streamed.reply(start, end)

@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 class _Request(threading.local):
     """The request that this thread is making.
 
-    When it must have ended, whether it had to connect, and when what was read last arrived, the times in
-    ``time.perf_counter()``.
+    When it must have ended, whether it had to connect, when its first byte was written, and when what was
+    read last arrived, the times in ``time.perf_counter()``.
     """
 
     deadline: float = float("inf")
     connected: bool = False
+    sent_at: float | None = None
     arrived_at: float = 0.0
 
 
@@ -72,6 +73,9 @@ class _Stream(httpcore.NetworkStream):
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        request = self._backend.clock.request
+        if request.sent_at is None:
+            request.sent_at = time.perf_counter()
         unsliced = memoryview(buffer)  # the inner stream slices what is left: a copy each time if bytes
         self._inner.write(unsliced, self._backend.clock.left())  # type: ignore[arg-type]
 
@@ -169,13 +173,12 @@ class Transport(httpx.BaseTransport):
             content=request.stream,
             extensions=request.extensions,
         )
-        self._backend.clock.request.connected = False
         try:
-            response = self._pool.handle_request(sent)
+            response = self._exchange(sent)
         except (httpcore.RemoteProtocolError, httpcore.ReadError, httpcore.WriteError):
             if self._backend.clock.request.connected:
                 raise
-            response = self._pool.handle_request(sent)
+            response = self._exchange(sent)
         return httpx.Response(
             response.status,
             headers=response.headers,
@@ -183,6 +186,16 @@ class Transport(httpx.BaseTransport):
             extensions=response.extensions,
             request=request,
         )
+
+    @property
+    def sent_at(self) -> float:
+        """The ``time.perf_counter()`` at which the first byte of this thread's last request was written.
+
+        Later than the call: threads wait for each other in the connection pool, and a connection may have
+        to be opened first. Neither is the server's time.
+        """
+        sent_at = self._backend.clock.request.sent_at
+        return time.perf_counter() if sent_at is None else sent_at
 
     @property
     def arrived_at(self) -> float:
@@ -198,3 +211,8 @@ class Transport(httpx.BaseTransport):
     def close(self) -> None:
         """Close every connection."""
         self._pool.close()
+
+    def _exchange(self, request: httpcore.Request) -> httpcore.Response:
+        state = self._backend.clock.request
+        state.connected, state.sent_at = False, None
+        return self._pool.handle_request(request)
