@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pytest_setups.tagging.images import Sample
 
 MAX_PROCESSES: Final = 8
-# So much lower a priority that a process which waits for answers always comes first.
-NICENESS: Final = 10
+# Lower a priority than that of the process which waits for answers.
+NICENESS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
