@@ -133,7 +133,7 @@ def test_a_fault_in_an_entry_is_reported_with_its_field(
         (b"\xff\xfe{}", "not JSON: byte 0 is not UTF-8"),
         (b'{"notes": NaN}', "not JSON: *"),
         (b"[" * 100_000, "nested too deeply: recursion limit exceeded*"),
-        (b" " * (8 * 1024 * 1024 + 1), "8388609 bytes: more than the 8388608 that are read"),
+        (b" " * (64 * 1024 * 1024 + 1), "67108865 bytes: more than the 67108864 that are read"),
         (b"<<<<<<< HEAD\n{}\n", "not JSON: it contains the markers of a merge conflict"),
     ],
     ids=["empty", "cut", "latin", "nan", "deep", "huge", "conflict"],

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from pydantic import ValidationError
 
-MAX_ENTRY_BYTES: Final = 8 * 1024 * 1024
+MAX_ENTRY_BYTES: Final = 64 * 1024 * 1024
+"""An entry names each of its pictures, in some 100 bytes."""
 MAX_FAULTS: Final = 50
 
 
