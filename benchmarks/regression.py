@@ -30,7 +30,7 @@ from pytest_setups.run.evidence import measurement_of
 from pytest_setups.serving.processes.server_process import free_port
 from pytest_setups.serving.server import wait_until_ready
 from pytest_setups.tagging.images import Sample, find_samples, prepare
-from pytest_setups.tagging.prefetch import SequentialOutcomes
+from pytest_setups.tagging.outcome_sources import SequentialOutcomes
 from pytest_setups.tagging.prompts import load_prompts
 from pytest_setups.tagging.request import Request, readiness_request
 from pytest_setups.tagging.served_tagger import ServedTagger

@@ -194,7 +194,8 @@ class Client:
             else:
                 answer, latency_s = self._exchange_json(request, timeout_s)
                 reply = parse_reply(answer.data, latency_s, self.redactor)
-        reply = replace(reply, client_delay_s=delay.mean_s)
+        started_at = time.time() - (time.perf_counter() - self._transport.sent_at)
+        reply = replace(reply, started_at=started_at, client_delay_s=delay.mean_s)
         try:
             require_end(reply.text, reply.finish_reason, others_have_reasons=self._gives_reasons[stream])
         except ServerError as error:

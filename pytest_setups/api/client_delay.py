@@ -27,6 +27,31 @@ class Delay:
     mean_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the watch has seen: ticks, how late they were in all, and how long others would have waited."""
+
+    ticks: int = 0
+    late_s: float = 0.0
+    waits_s2: float = 0.0
+
+    def with_tick(self, late_s: float) -> _Seen:
+        """This, and one more tick."""
+        return _Seen(self.ticks + 1, self.late_s + late_s, self.waits_s2 + late_s * late_s / 2)
+
+    def since(self, before: _Seen, seconds: float) -> float | None:
+        """The mean delay of what was due within the last ``seconds``, None without a tick.
+
+        A thread is woken late by as much as a tick is. And in the midst of a stall, which is one tick however
+        long it lasts, whatever arrives waits for its end: on average for half of it, in a part of the time
+        that is as long as the stall (the "coordinated omission" of load generators).
+        """
+        ticks = self.ticks - before.ticks
+        if not ticks or seconds <= 0:
+            return None
+        return (self.late_s - before.late_s) / ticks + (self.waits_s2 - before.waits_s2) / seconds
+
+
 class DelayWatch:
     """Watches while requests are under way."""
 
@@ -34,8 +59,7 @@ class DelayWatch:
         self._lock = threading.Lock()
         self._under_way = 0
         self._busy = threading.Event()
-        self._late_s = 0.0
-        self._ticks = 0
+        self._seen = _Seen()
         self._thread: threading.Thread | None = None
 
     @contextmanager
@@ -43,12 +67,11 @@ class DelayWatch:
         """Watch while a request is under way; the delay is known afterwards."""
         delay = Delay()
         self._begin()
-        late_s, ticks = self._late_s, self._ticks
+        before, start = self._seen, time.perf_counter()
         try:
             yield delay
         finally:
-            seen = self._ticks - ticks
-            delay.mean_s = (self._late_s - late_s) / seen if seen > 0 else None
+            delay.mean_s = self._seen.since(before, time.perf_counter() - start)
             self._end()
 
     def _begin(self) -> None:
@@ -69,5 +92,4 @@ class DelayWatch:
         while self._busy.wait():
             due = time.perf_counter() + TICK_S
             time.sleep(TICK_S)
-            self._late_s += max(time.perf_counter() - due, 0.0)
-            self._ticks += 1
+            self._seen = self._seen.with_tick(max(time.perf_counter() - due, 0.0))

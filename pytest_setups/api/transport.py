@@ -69,7 +69,9 @@ class _Stream(httpcore.NetworkStream):
             data = self._inner.read(max_bytes, clock.left())
             clock.request.arrived_at = time.perf_counter()
         else:
-            data, clock.request.arrived_at = self._arrivals.read(max_bytes, clock.left())
+            data, arrived_at = self._arrivals.read(max_bytes, clock.left())
+            # The kernel's clock is that of the wall, which may be set while an answer is under way.
+            clock.request.arrived_at = max(arrived_at, clock.request.sent_at or 0.0)
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -91,6 +93,8 @@ class _Stream(httpcore.NetworkStream):
     ) -> httpcore.NetworkStream:
         self._backend.streams.discard(self)
         inner = self._inner.start_tls(ssl_context, server_hostname, self._backend.clock.left())
+        # What was written so far asked a proxy for a tunnel: the request itself is yet to be sent.
+        self._backend.clock.request.sent_at = None
         return _Stream(inner, self._backend)
 
     def get_extra_info(self, info: str) -> object:

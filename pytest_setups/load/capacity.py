@@ -154,7 +154,7 @@ def _is_client_limited(timings: Sequence[ImageTiming]) -> bool | None:
     """Whether the times are rather the client's than the server's, None where that is not known."""
     outputs = [outcome.output for timing in timings for outcome in timing.outcomes if outcome.output]
     replies = [output.reply for output in outputs if output.reply]
-    delay = client_delay((reply.client_delay_s, reply.latency_s) for reply in replies)
+    delay = client_delay((reply.client_delay_s, reply.ttft_s or reply.latency_s) for reply in replies)
     return None if delay is None else delay.limited
 
 

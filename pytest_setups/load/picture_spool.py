@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_setups.tagging.images import ImageError, PreparedImage
 from pytest_setups.tagging.picture_variants import prepare_variant
+from pytest_setups.tagging.preparation import processors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +59,7 @@ class PictureSpool:
         self._pictures.clear()
         numbered = [replace(sample, nth=self._count + number) for number, sample in enumerate(samples, 1)]
         self._count += len(samples)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(processors()) as pool:
             try:
                 return [sample for sample in pool.map(self._prepare, numbered) if sample is not None]
             except BaseException:  # Ctrl-C

@@ -136,15 +136,16 @@ def incompatibilities(a: Entry, b: Entry) -> Iterator[Incompatibility]:
     yield from _cache_incompatibilities(a, b)
     limits = _client_limit(a), _client_limit(b)
     if any(limits):
-        yield Incompatibility("performance.client_delay", *limits, timed=True, measured=True)
+        sides = [limit or "not the limit" for limit in limits]
+        yield Incompatibility("performance.client_delay", *sides, timed=True, measured=True)
 
 
 def _client_limit(entry: Entry) -> str | None:
-    """How much of the latencies is the client's own, None where that is little or unknown."""
+    """How far the client was the limit, None where it was not or where that is unknown."""
     delay = entry.performance.client_delay
     if delay is None or not delay.limited:
         return None
-    return f"the client ran {delay.mean_s * 1000:.1f} ms late, {delay.share:.1%} of a latency"
+    return f"the limit: {delay.mean_s * 1000:.1f} ms late, {delay.share:.1%} of the mean time"
 
 
 def _cache_incompatibilities(a: Entry, b: Entry) -> Iterator[Incompatibility]:

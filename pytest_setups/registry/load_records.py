@@ -19,7 +19,8 @@ class ClientDelayRecord(EntryPart):
     """This client's own part in the latencies that it measured.
 
     ``mean_s`` is how late, on average, the process that asked ran when it was due, and ``share`` that of the
-    mean latency. Where it is ``limited``, the latencies are not the server's.
+    mean time to first token, or of the mean latency where answers are not streamed. Where it is ``limited``,
+    the latencies are not the server's.
     """
 
     mean_s: Amount

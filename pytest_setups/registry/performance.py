@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from pytest_setups.registry.measurement import ImageSample, Measurement
 
 CLIENT_SHARE: Final = 0.02
-"""The part of the mean latency beyond which a client that runs late is the limit.
+"""The part of the mean time beyond which a client that runs late is the limit.
 
 Since the kernel times the arrival of an answer, only sending a request is delayed. Measured at 1 to 64
 requests at once, with and without other programs on both processors, that makes a latency longer by 0.1 to
 1.8 times the delay; by more than half of it only where the delay is below 1 ms (``benchmarks.load``).
 """
 CLIENT_DELAY_S: Final = 0.001
-"""Threads run later than this by the timers of an idle machine as well."""
+"""Even on an idle machine, timers wake threads nearly this late."""
 _RESOLUTION_S: Final = 1e-6
 """Of the times at which requests start."""
 
@@ -73,7 +73,7 @@ def run_performance(
         repeat=repeat,
         stages={stage: stage_performance(group) for stage, group in by_stage(measurements).items()},
         image=image_performance(seconds),
-        client_delay=client_delay((m.client_delay_s, m.latency_s) for m in measurements),
+        client_delay=client_delay((m.client_delay_s, m.ttft_s or m.latency_s) for m in measurements),
     )
 
 
@@ -81,13 +81,14 @@ def client_delay(answers: Iterable[tuple[float | None, float | None]]) -> Client
     """The client's own part in the latencies, None where it was not seen.
 
     Args:
-        answers: of each answer, the mean seconds that the client ran late meanwhile, and the latency.
+        answers: of each answer, the mean seconds that the client ran late meanwhile, and the shortest time
+            that was measured: the time to first token, else the latency.
     """
-    pairs = [(delay_s, latency_s) for delay_s, latency_s in answers if delay_s is not None and latency_s]
+    pairs = [(delay_s, seconds) for delay_s, seconds in answers if delay_s is not None and seconds]
     if not pairs:
         return None
-    delay_s, latency_s = (fmean(values) for values in zip(*pairs, strict=True))
-    share = delay_s / latency_s
+    delay_s, time_s = (fmean(values) for values in zip(*pairs, strict=True))
+    share = delay_s / time_s
     limited = share > CLIENT_SHARE and delay_s > CLIENT_DELAY_S
     return ClientDelayRecord(mean_s=_rounded(delay_s), share=_rounded(share), limited=limited)
 

@@ -179,9 +179,8 @@ def _rows(
     counts: dict[str, int] = {}
     rows: list[FigureComparison] = []
     for name, figure in FIGURES.items():
-        pairs = figure.pairs(
-            before, after
-        )  # of one figure at a time: those of all take more than the answers
+        # Of one figure at a time: those of all take more memory than the answers.
+        pairs = figure.pairs(before, after)
         counts[name] = len(pairs)
         if pairs:
             rows.append(_row(name, pairs, [bound for bound in bounds if name in bound.names], timed=timed))

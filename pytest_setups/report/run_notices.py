@@ -95,7 +95,7 @@ def _client_notices(result: RunResult) -> Iterator[Notice]:
     if delay is not None and delay.limited:
         yield Notice(
             f"the client was the limit: it ran {delay.mean_s * 1000:.1f} ms late on average, "
-            f"{delay.share:.1%} of a latency; the times are not the server's, and bounds on them are not "
+            f"{delay.share:.1%} of the mean time; the times are not the server's, and bounds on them are not "
             "judged: lower --setup-concurrency, or run pytest on a machine with less other work"
         )
 

@@ -25,7 +25,7 @@ from pytest_setups.tagging.appearance import Appearance
 from pytest_setups.tagging.asking_process import AskingJob, AskingProcess
 from pytest_setups.tagging.command_tagger import CommandTagger, TaggerFolder
 from pytest_setups.tagging.images import ImageError, file_sha256, prepare, warm_up_picture
-from pytest_setups.tagging.prefetch import PlannedOutcomes, SequentialOutcomes, ThreadedDeliveries
+from pytest_setups.tagging.outcome_sources import PlannedOutcomes, SequentialOutcomes, ThreadedDeliveries
 from pytest_setups.tagging.request import Request, readiness_request
 from pytest_setups.tagging.served_tagger import ServedTagger
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pytest_setups.serving.launch import LaunchedServer
     from pytest_setups.tagging.command_template import CommandTemplate
     from pytest_setups.tagging.images import Sample
-    from pytest_setups.tagging.prefetch import OutcomeSource
+    from pytest_setups.tagging.outcome_sources import OutcomeSource
     from pytest_setups.tagging.python_tagger import PythonTagger
     from pytest_setups.tagging.tagger import Tagger
 

@@ -6,8 +6,10 @@ wait there for answers get them late, and measure a server that takes 100 ms as 
 
 from __future__ import annotations
 
+import os
 import threading
-from dataclasses import dataclass, replace
+import traceback
+from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_setups.api.request_log import RequestLog
+    from pytest_setups.redaction import Redactor
     from pytest_setups.tagging.images import Sample
     from pytest_setups.tagging.keyword_schema import KeywordSchema
     from pytest_setups.tagging.request import Request
@@ -42,7 +45,7 @@ class AskingJob:
     """
 
     base_url: str
-    api_key: str | None
+    api_key: str | None = field(repr=False)
     timeout_s: float
     request: Request
     max_edge: int
@@ -66,10 +69,14 @@ class AskingProcess:
         self.left = job.outcomes
         self._job = job
         self._client = client
-        self._child = PythonChild(__name__)
-        self._child.send(job)
         self._deliveries: SimpleQueue[Delivery | ChildEndedError] = SimpleQueue()
-        threading.Thread(target=self._read, name="setup-deliveries", daemon=True).start()
+        self._child: PythonChild | None = None
+        try:
+            self._child = PythonChild(__name__)
+        except ChildEndedError as error:
+            self._deliveries.put(error)
+            return
+        threading.Thread(target=self._read, args=(self._child,), name="setup-deliveries", daemon=True).start()
 
     def receive(self) -> Delivery:
         """What comes next, of whichever image and stage.
@@ -85,30 +92,39 @@ class AskingProcess:
 
     def close(self) -> None:
         """End the process, and with it every request that is under way."""
-        self._child.kill()
+        if self._child is not None:
+            self._child.kill()
 
-    def _read(self) -> None:
+    def _read(self, child: PythonChild) -> None:
         """Read everything as soon as it comes: that the server was given up must not wait for a test."""
         delivery: Delivery
         log: RequestLog
         given_up: str | None
         try:
+            child.send(self._job)
             while self.left:
-                delivery, log, given_up = self._child.receive()
+                delivery, log, given_up = child.receive()
                 self._client.log.add(log)
                 if given_up is not None:
                     self._client.trip(given_up)
                 self.left -= 1
                 self._deliveries.put(delivery)
-        except (ChildEndedError, ValueError) as error:  # ValueError: it was closed meanwhile
-            self._deliveries.put(error if isinstance(error, ChildEndedError) else ChildEndedError("closed"))
+        except ChildEndedError as error:
+            self._deliveries.put(error)
 
 
 def main() -> None:
     """Ask what the parent wants asked, and send it the outcomes in the order in which they come."""
-    parent = ParentPipe.claim()
-    job: AskingJob = parent.receive()
-    parent.end_with_parent()
+    try:
+        parent = ParentPipe.claim()
+        job: AskingJob = parent.receive()
+        parent.end_with_parent()
+        _ask(parent, job)
+    except (EOFError, BrokenPipeError):
+        os._exit(0)  # the parent has ended; at an ordinary exit Python would complain of what is left
+
+
+def _ask(parent: ParentPipe, job: AskingJob) -> None:
     deliveries: SimpleQueue[Delivery] = SimpleQueue()
     client = Client(
         base_url=job.base_url, api_key=job.api_key, timeout_s=job.timeout_s, connections=job.at_once
@@ -119,7 +135,15 @@ def main() -> None:
     for _ in range(job.outcomes):
         # Both processes have the schema: with a vocabulary it has thousands of terms.
         delivery = _having_schema(deliveries.get(), None)
-        parent.send((delivery, client.log.drain(), client.given_up))
+        parent.send((_portable(delivery, client.redactor), client.log.drain(), client.given_up))
+
+
+def _portable(delivery: Delivery, redactor: Redactor) -> Delivery:
+    """The delivery without an exception that another process may not be able to make again."""
+    if not isinstance(delivery.result, BaseException):
+        return delivery
+    text = redactor.text("".join(traceback.format_exception(delivery.result)))
+    return replace(delivery, result=RuntimeError(text))
 
 
 def _having_schema(delivery: Delivery, schema: KeywordSchema | None) -> Delivery:

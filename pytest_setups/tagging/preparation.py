@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_setups.tagging.images import Sample
 
 MAX_PROCESSES: Final = 8
-# Lower a priority than that of the process which waits for answers.
+# A lower priority than that of the process which waits for answers.
 NICENESS: Final = 5
 
 
@@ -48,7 +48,7 @@ class PreparedPictures:
         self._free = threading.Semaphore(ahead)
         self._changed = threading.Condition()
         self._ready: dict[Sample, PreparedImage | ImageError] = {}
-        for number in range(min(ahead, len(os.sched_getaffinity(0)), MAX_PROCESSES)):
+        for number in range(min(ahead, processors(), MAX_PROCESSES)):
             threading.Thread(target=self._prepare, name=f"setup-preparation-{number}", daemon=True).start()
 
     def take(self, sample: Sample) -> PreparedImage:
@@ -68,8 +68,8 @@ class PreparedPictures:
     def _prepare(self) -> None:
         child = None
         while self._free.acquire() and (sample := self._next()) is not None:
-            child = child or PythonChild(__name__)
             try:
+                child = child or PythonChild(__name__)
                 child.send(PreparationJob(sample.path, self._max_edge))
                 picture = child.receive()
             except ChildEndedError as error:
@@ -88,16 +88,23 @@ class PreparedPictures:
             return next(self._left, None)
 
 
+def processors() -> int:
+    """How many processors this process may use."""
+    # Only some systems let a process be kept to a part of them.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def main() -> None:
     """Prepare the pictures that the parent names, until it ends."""
-    parent = ParentPipe.claim()
-    os.nice(NICENESS)
-    while True:
-        try:
+    try:
+        parent = ParentPipe.claim()
+        if hasattr(os, "nice"):
+            os.nice(NICENESS)
+        while True:
             job: PreparationJob = parent.receive()
             parent.send(_prepared(job))
-        except (EOFError, BrokenPipeError):
-            return
+    except (EOFError, BrokenPipeError):
+        os._exit(0)  # at an ordinary exit Python would complain of what is left in the pipe
 
 
 def _prepared(job: PreparationJob) -> PreparedImage | ImageError:

@@ -63,10 +63,6 @@ class TaggingThreads:
     def stop(self) -> None:
         """Begin no more outputs, and wait for those that are begun."""
         self._stopped.set()
-        self.join()
-
-    def join(self) -> None:
-        """Wait until every image is tagged."""
         for thread in self._threads:
             thread.join()
 

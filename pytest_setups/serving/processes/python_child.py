@@ -12,7 +12,7 @@ import pickle
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from pytest_setups.serving.processes.signals import describe_exit
 
@@ -20,27 +20,43 @@ if TYPE_CHECKING:
     from typing import IO
 
 
+_GREETING: Final = b"pytest-setups: what follows is pickled\n"
+# What is importable here is importable there, after the standard library: pytest puts folders of tests first,
+# and one of them may have an http.py.
+_RUN: Final = (
+    "import runpy, sys; sys.path += [path for path in sys.argv[2:] if path not in sys.path]; "
+    "runpy.run_module(sys.argv[1], run_name='__main__', alter_sys=True)"
+)
+
+
 class ChildEndedError(Exception):
     """The child ended before it sent what was expected; the message says how it ended."""
 
 
 class PythonChild:
-    """A running child; ``module`` is run as a program and begins with ``ParentPipe.claim()``."""
+    """A running child; ``module`` is run as a program and begins with ``ParentPipe.claim()``.
+
+    Raises:
+        ChildEndedError: no process can be started.
+    """
 
     def __init__(self, module: str) -> None:
-        # -P: no module of the current directory is imported by mistake; all that is importable here is there.
-        path = os.pathsep.join(filter(None, sys.path))
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path},
-            # Ctrl-C in a terminal signals the whole group; only this process decides when the child ends.
-            start_new_session=True,
-        )
+        try:
+            self._process = subprocess.Popen(
+                # -P: no module of the current directory is imported by mistake.
+                [sys.executable, "-P", "-c", _RUN, module, *filter(None, sys.path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                # Ctrl-C in a terminal signals the whole group; only this process decides when the child ends.
+                start_new_session=True,
+            )
+        except OSError as error:
+            message = f"it cannot be started: {error.strerror or error}"
+            raise ChildEndedError(message) from None
         # Popen's are optional: both were asked for.
         self._stdin = cast("IO[bytes]", self._process.stdin)
         self._stdout = cast("IO[bytes]", self._process.stdout)
+        self._is_heard = False
 
     def send(self, value: object) -> None:
         """Send a value.
@@ -51,7 +67,7 @@ class PythonChild:
         try:
             pickle.dump(value, self._stdin)
             self._stdin.flush()
-        except OSError:
+        except (OSError, ValueError):  # ValueError: it was killed meanwhile
             raise self._ended() from None
 
     def receive(self) -> Any:
@@ -61,9 +77,14 @@ class PythonChild:
             ChildEndedError: the child ended without sending one.
         """
         try:
+            self._skip_noise()
             return pickle.load(self._stdout)
-        except (EOFError, pickle.UnpicklingError):
+        except EOFError:
             raise self._ended() from None
+        except Exception as error:  # what is no pickle, or of a class whose objects cannot be made again
+            self._process.kill()
+            message = f"it sent what cannot be read: {type(error).__name__}"
+            raise ChildEndedError(message) from None
 
     def kill(self) -> None:
         """End the child at once; it may have ended before."""
@@ -72,6 +93,14 @@ class PythonChild:
         self._stdout.close()
         with contextlib.suppress(BrokenPipeError):  # something may be left that the child has not read
             self._stdin.close()
+
+    def _skip_noise(self) -> None:
+        """Skip what a ``sitecustomize`` or another import printed before the child claimed its pipes."""
+        while not self._is_heard:
+            line = self._stdout.readline()
+            if not line:
+                raise EOFError
+            self._is_heard = line == _GREETING
 
     def _ended(self) -> ChildEndedError:
         return ChildEndedError(describe_exit(self._process.wait()))
@@ -90,6 +119,7 @@ class ParentPipe:
         source, target = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(2, 1)
+        target.write(b"\n" + _GREETING)
         return cls(source, target)
 
     def receive(self) -> Any:
