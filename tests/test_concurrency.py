@@ -139,6 +139,30 @@ def test_a_client_that_is_killed_fails_what_it_has_not_asked(
     assert entries(project.path) == {}
 
 
+def test_a_module_of_a_test_folder_does_not_hide_one_of_the_standard_library(
+    project: pytest.Pytester, server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pytest puts folders of tests first in sys.path, which is harmless where the real one was imported."""
+    folder = project.path / "helpers"
+    folder.mkdir()
+    (folder / "http.py").write_text("MINE = True\n")
+    project.makepyfile(
+        late=f"import sys\ndef pytest_collection_finish(): sys.path.insert(0, {str(folder)!r})"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(project.path))
+    output, _ = start(project.path, server, "-p", "late", "--setup-concurrency=2", "--record").communicate()
+    assert "recorded: registry/entries/served_vllm.json" in output, output
+
+
+def test_what_an_interpreter_prints_at_its_start_does_not_confuse_the_client(
+    project: pytest.Pytester, server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project.path / "sitecustomize.py").write_text("print('hello from the administrator')\n")
+    monkeypatch.setenv("PYTHONPATH", str(project.path))
+    output, _ = start(project.path, server, "--setup-concurrency=2", "--record").communicate()
+    assert "recorded: registry/entries/served_vllm.json" in output, output
+
+
 def test_a_client_that_runs_late_marks_its_times_and_no_bound_on_them_is_judged(
     run: Run,
 ) -> None:
@@ -154,7 +178,11 @@ def test_a_client_that_runs_late_marks_its_times_and_no_bound_on_them_is_judged(
     for rival in rivals:
         rival.start()
     try:
-        bounds = ("--setup-fail-if=p50:1000%", "--setup-fail-if=keywords_overlap:0.5")
+        bounds = (
+            "--setup-baseline-allow=environment",
+            "--setup-fail-if=p50:1000%",
+            "--setup-fail-if=keywords_overlap:0.5",
+        )
         result = run("--setup-baseline=calm", "--record", "--setup-slug=late", *bounds)
     finally:
         ended.set()

@@ -39,17 +39,18 @@ class _Seen:
         """This, and one more tick."""
         return _Seen(self.ticks + 1, self.late_s + late_s, self.waits_s2 + late_s * late_s / 2)
 
-    def since(self, before: _Seen, seconds: float) -> float | None:
-        """The mean delay of what was due within the last ``seconds``, None without a tick.
+    def since(self, before: _Seen) -> float | None:
+        """The mean delay of what was due since then, in seconds, None without a tick.
 
         A thread is woken late by as much as a tick is. And in the midst of a stall, which is one tick however
         long it lasts, whatever arrives waits for its end: on average for half of it, in a part of the time
         that is as long as the stall (the "coordinated omission" of load generators).
         """
         ticks = self.ticks - before.ticks
-        if not ticks or seconds <= 0:
+        if not ticks:
             return None
-        return (self.late_s - before.late_s) / ticks + (self.waits_s2 - before.waits_s2) / seconds
+        late_s = self.late_s - before.late_s
+        return late_s / ticks + (self.waits_s2 - before.waits_s2) / (ticks * TICK_S + late_s)
 
 
 class DelayWatch:
@@ -58,38 +59,50 @@ class DelayWatch:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._under_way = 0
+        # Counts the times without a request: what a tick has seen of them says nothing of any request.
+        self._pauses = 0
         self._busy = threading.Event()
         self._seen = _Seen()
+        self._due = 0.0
         self._thread: threading.Thread | None = None
 
     @contextmanager
     def during_request(self) -> Iterator[Delay]:
         """Watch while a request is under way; the delay is known afterwards."""
         delay = Delay()
-        self._begin()
-        before, start = self._seen, time.perf_counter()
+        before = self._begin()
         try:
             yield delay
         finally:
-            delay.mean_s = self._seen.since(before, time.perf_counter() - start)
-            self._end()
+            delay.mean_s = self._end().since(before)
 
-    def _begin(self) -> None:
+    def _begin(self) -> _Seen:
         with self._lock:
             self._under_way += 1
             if self._thread is None:
                 self._thread = threading.Thread(target=self._watch, name="setup-client-delay", daemon=True)
                 self._thread.start()
-        self._busy.set()
+            if self._under_way == 1:
+                self._due = time.perf_counter() + TICK_S
+                self._busy.set()
+            return self._seen
 
-    def _end(self) -> None:
+    def _end(self) -> _Seen:
+        """What was seen up to now, with a tick that is overdue: what stops it may last for long."""
         with self._lock:
             self._under_way -= 1
             if not self._under_way:
+                self._pauses += 1
                 self._busy.clear()
+            late_s = time.perf_counter() - self._due
+            return self._seen.with_tick(late_s) if late_s > 0 else self._seen
 
     def _watch(self) -> None:
         while self._busy.wait():
-            due = time.perf_counter() + TICK_S
+            with self._lock:
+                pauses, self._due = self._pauses, time.perf_counter() + TICK_S
             time.sleep(TICK_S)
-            self._seen = self._seen.with_tick(max(time.perf_counter() - due, 0.0))
+            with self._lock:
+                late_s = time.perf_counter() - self._due
+                if self._pauses == pauses:
+                    self._seen = self._seen.with_tick(max(late_s, 0.0))

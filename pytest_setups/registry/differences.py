@@ -136,8 +136,8 @@ def incompatibilities(a: Entry, b: Entry) -> Iterator[Incompatibility]:
     yield from _cache_incompatibilities(a, b)
     limits = _client_limit(a), _client_limit(b)
     if any(limits):
-        sides = [limit or "not the limit" for limit in limits]
-        yield Incompatibility("performance.client_delay", *sides, timed=True, measured=True)
+        before, after = (limit or "not the limit" for limit in limits)
+        yield Incompatibility("performance.client_delay", before, after, timed=True, measured=True)
 
 
 def _client_limit(entry: Entry) -> str | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pytest_setups.registry.measurement import ImageSample, Measurement
 
-CLIENT_SHARE: Final = 0.02
+CLIENT_SHARE: Final = 0.015
 """The part of the mean time beyond which a client that runs late is the limit.
 
 Since the kernel times the arrival of an answer, only sending a request is delayed. Measured at 1 to 64
