@@ -28,9 +28,13 @@ from pytest_setups.registry.entry import Performance
 from pytest_setups.registry.load_records import EnergyRecord, EnergySourceRecord
 from pytest_setups.regression.bounds import parse_bound
 from pytest_setups.regression.performance_comparison import performance_rows, unmeasured_bounds
+from pytest_setups.report import energy_text
+from pytest_setups.report.html import render_report
+from pytest_setups.report.pages import ReportData
 from pytest_setups.serving.processes.server_process import free_port
 from tests.conftest import Run, only_entry
 from tests.fake_nvml import MIB, Clock, FakeGpu, FakeNvml, Watts, installed
+from tests.recorders import entry_of
 from tests.servers import standalone
 
 SERVER, OTHER = 4711, 99
@@ -153,6 +157,22 @@ def test_memory_of_processes_that_nvml_does_not_tell_has_a_reason(
     gpus: Callable[..., Sensors], measure: Measure
 ) -> None:
     record = measure(gpus(FakeGpu(processes={SERVER: None})))
+
+    assert record.peak_gpu_memory_mib == 2048.0
+    assert record.peak_server_gpu_memory_mib is None
+    assert record.memory_reason == NO_PROCESS_MEMORY
+
+
+def test_a_listing_of_processes_that_fails_costs_no_peak_of_the_device(
+    gpus: Callable[..., Sensors], measure: Measure
+) -> None:
+    gpu = FakeGpu(processes={SERVER: 9000})
+
+    def fail_for_a_while(seconds: float) -> None:
+        listing = {"nvmlDeviceGetComputeRunningProcesses_v3": pynvml.NVML_ERROR_UNKNOWN}
+        gpu.broken = listing if 3 < seconds < 5 else {}
+
+    record = measure(gpus(gpu), follow=fail_for_a_while)
 
     assert record.peak_gpu_memory_mib == 2048.0
     assert record.peak_server_gpu_memory_mib is None
@@ -537,11 +557,30 @@ def test_a_run_records_prices_and_shows_what_the_server_drew(
     result.stdout.fnmatch_lines([
         "energy: * J per image (300.* W for *.* s, idle power included) by GPU 0 (NVIDIA L40S)*",
         f"energy: 1,000 images cost {cost:.4g} at 0.3 per kWh",
-        "gpu memory: 10000 MiB at most; 9000 MiB of them the server's",
+        "gpu memory: peak 10,000 MiB, of which the server used 9,000",
     ])  # fmt: skip
     page = (project.path / "run.html").read_text("utf-8")
     assert "Energy of the server&#39;s machine" in page or "Energy of the server's machine" in page
     assert f"{cost:.4g} at 0.3 per kWh" in page
+
+
+def test_figures_that_an_entry_lacks_are_left_out_of_its_texts() -> None:
+    part = EnergyRecord(joules=50_001.2, joules_per_image=16_667.07, gpu=EnergySourceRecord(joules=50_001.2))
+    memory = EnergyRecord(peak_gpu_memory_mib=42_120, reason="the measured span of 1.5 s is shorter than 2 s")
+
+    assert list(energy_text.sentences(part)) == ["energy: 16,667 J per image (idle power included)"]
+    assert dict(energy_text.table(part)) == {
+        "energy per image": "16,667 J", "energy": "50,001 J", "GPUs": "50,001 J",
+    }  # fmt: skip
+    assert list(energy_text.sentences(memory)) == [
+        "energy: not measured: the measured span of 1.5 s is shorter than 2 s",
+        "gpu memory: peak 42,120 MiB",
+    ]
+    page = "".join(
+        render_report(ReportData("success", "", entry_of(performance={"energy": memory.model_dump()})))
+    )
+    assert "Not measured: the measured span of 1.5 s is shorter than 2 s" in page
+    assert "42,120 MiB" in page
 
 
 def performance(joules: float | None, *, devices: int = 1, concurrency: int = 1) -> Performance:
@@ -581,8 +620,38 @@ def test_a_server_elsewhere_has_a_reason(tmp_path: Path) -> None:
     assert meter.record() == EnergyRecord(price_kwh=0.3, reason="192.0.2.1 is another machine")
 
 
-def test_a_server_whose_process_cannot_be_found_has_a_reason(tmp_path: Path) -> None:
-    rapl_zone(tmp_path, "intel-rapl:0", "package-0")
+LISTENING = """
+import socket
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+listener.accept()
+"""
+
+
+def test_an_amd_gpu_beside_the_nvidia_gpu_of_the_server_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    amd_card(tmp_path)  # without power: counted, the sum would have no figure
+    with subprocess.Popen([sys.executable, "-c", LISTENING], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        port = int(server.stdout.readline())
+        installed(FakeNvml([FakeGpu(processes={server.pid: 9000})], Clock()), monkeypatch)
+        meter = EnergyMeter(f"http://127.0.0.1:{port}/v1", root=tmp_path)
+        meter.start()
+        meter.stop()
+        server.kill()
+
+    record = meter.record()
+    assert record is not None
+    assert record.gpu is not None
+    assert record.gpu.devices == ["GPU 0 (NVIDIA L40S)"]
+    assert record.peak_gpu_memory_mib == 2048.0
+
+
+def test_a_server_whose_process_cannot_be_found_has_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = installed(FakeNvml([FakeGpu()], Clock()), monkeypatch)
     meter = EnergyMeter(f"http://127.0.0.1:{free_port()}/v1", root=tmp_path)
     meter.start()
     meter.stop()
@@ -592,6 +661,7 @@ def test_a_server_whose_process_cannot_be_found_has_a_reason(tmp_path: Path) -> 
     assert record.joules is None
     assert record.reason is not None
     assert record.reason.startswith("no process that can be seen from here listens on port")
+    assert library.calls["nvmlShutdown"] == 1
 
 
 def test_a_library_that_is_broken_fails_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

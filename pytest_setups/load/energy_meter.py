@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_setups.load.amd_gpus import amd_sensors
 from pytest_setups.load.energy_sampling import EnergySampling
 from pytest_setups.load.nvml import nvml_sensors
+from pytest_setups.load.power_sensors import Sensors
 from pytest_setups.load.rapl import rapl_sensors
 from pytest_setups.load.sampler import PeriodicTicker, Sampler
 from pytest_setups.registry.load_records import EnergyRecord
@@ -20,7 +21,6 @@ from pytest_setups.serving.local.server_processes import server_processes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_setups.load.power_sensors import Sensors
     from pytest_setups.load.sampler import Ticker
 
 HANGS: Final = "the sensors of this machine do not answer"
@@ -105,7 +105,10 @@ class EnergyMeter:
             message = f"{host} is another machine"
             raise ListenerNotFoundError(message)
         find_server = cache(lambda: {process.pid for process in server_processes(self._base_url)})
-        kinds = [nvml_sensors(find_server, self._root), amd_sensors(self._root), rapl_sensors(self._root)]
+        nvidia = nvml_sensors(find_server, self._root)
+        # AMD's driver lists no processes: beside a GPU that the server uses, such as a processor's own GPU.
+        amd = Sensors() if nvidia.serves else amd_sensors(self._root)
+        kinds = [nvidia, amd, rapl_sensors(self._root)]
         # Finding the process looks at every process of the machine.
         if any(kind.power or kind.faults for kind in kinds):
             find_server()

@@ -28,19 +28,16 @@ class Meters:
 
     def __init__(self, meters: Mapping[str, Meter]) -> None:
         self._meters = meters
-        self._started = False
         self._stopped = False
 
     def start(self) -> None:
-        """Start all of them, at the first call only."""
-        if not self._started:
-            self._started = True
-            for meter in self._meters.values():
-                meter.start()
+        """Start all of them."""
+        for meter in self._meters.values():
+            meter.start()
 
     def stop(self) -> None:
-        """Stop those that were started, at the first call only."""
-        if self._started and not self._stopped:
+        """Stop all of them, at the first call only."""
+        if not self._stopped:
             self._stopped = True
             # The last that was started is the first that ends: each span lies within the one before.
             for meter in reversed(list(self._meters.values())):

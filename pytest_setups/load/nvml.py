@@ -6,8 +6,8 @@ read, which since Ampere (GA100 aside) is a mean of the last second.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,14 +43,10 @@ def nvml_sensors(find_server: Callable[[], Collection[int]], root: Path = Path("
         library = _library()
     except SensorError as error:  # installed and without a driver: a machine without these GPUs
         return _unread(str(error)) if has_driver else Sensors()
-    try:
-        gpus = _gpus(library)
-    except SensorError as error:
-        return replace(_unread(str(error)), close=library.nvmlShutdown)
-    pids = find_server() if gpus else ()
-    used = [gpu for gpu in gpus if gpu.is_used_by(pids)]
-    remarks = [] if used or len(gpus) < 2 else [ALL_GPUS]
-    return replace(_sensors_of(used or gpus, pids, remarks), close=library.nvmlShutdown)
+    with ExitStack() as opened:
+        opened.callback(library.nvmlShutdown)
+        sensors = _found(library, find_server)
+        return replace(sensors, close=opened.pop_all().close)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +131,12 @@ class NvmlGpu:
         return None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class NvmlMemory:
     """The memory of GPUs, and the part of it that the server's processes use."""
 
     gpus: Sequence[NvmlGpu]
     server_pids: Collection[int]
-    _server_mib: float | None = field(default=None, init=False)
 
     def read(self, *, processes: bool) -> MemoryReading:
         """The memory of all of these GPUs together.
@@ -153,9 +148,11 @@ class NvmlMemory:
         return MemoryReading(device, self._server() if processes else None)
 
     def _server(self) -> float | None:
-        listed = [
-            used for gpu in self.gpus for (pid, _), used in gpu.processes().items() if pid in self.server_pids
-        ]
+        try:
+            processes = [process for gpu in self.gpus for process in gpu.processes().items()]
+        except SensorError:
+            return None
+        listed = [used for (pid, _), used in processes if pid in self.server_pids]
         known = [used for used in listed if used is not None]
         return sum(known) / MIB if listed and len(known) == len(listed) else None
 
@@ -176,7 +173,18 @@ def _gpus(library: Any) -> list[NvmlGpu]:
         return [NvmlGpu.at(library, index) for index in range(library.nvmlDeviceGetCount())]
 
 
-def _sensors_of(gpus: Sequence[NvmlGpu], pids: Collection[int], remarks: Sequence[str]) -> Sensors:
+def _found(library: Any, find_server: Callable[[], Collection[int]]) -> Sensors:
+    try:
+        gpus = _gpus(library)
+    except SensorError as error:
+        return _unread(str(error))
+    pids = find_server() if gpus else ()
+    used = [gpu for gpu in gpus if gpu.is_used_by(pids)]
+    remarks = [] if used or len(gpus) < 2 else [ALL_GPUS]
+    return replace(_sensors_of(used or gpus, pids), remarks=remarks, serves=bool(used))
+
+
+def _sensors_of(gpus: Sequence[NvmlGpu], pids: Collection[int]) -> Sensors:
     power, faults = [], []
     for gpu in gpus:
         try:
@@ -184,7 +192,7 @@ def _sensors_of(gpus: Sequence[NvmlGpu], pids: Collection[int], remarks: Sequenc
         except SensorError as error:
             faults.append((PowerSource.GPU, str(error)))
     memory = NvmlMemory(gpus, pids) if gpus else None
-    return Sensors(power=power, faults=faults, memory=memory, remarks=remarks)
+    return Sensors(power=power, faults=faults, memory=memory)
 
 
 def _unread(reason: str) -> Sensors:

@@ -81,16 +81,16 @@ class Sensors:
         power: those that can be read.
         faults: why devices that are there cannot be measured, by source.
         memory: of their GPUs, None where there is none.
-        memory_fault: why GPU memory cannot be read.
         remarks: what the figure includes beside the server: other GPUs of the machine.
+        serves: whether processes of the server were seen on them.
         close: gives back what reading them needs.
     """
 
     power: Sequence[PowerSensor] = ()
     faults: Sequence[tuple[PowerSource, str]] = ()
     memory: MemorySensor | None = None
-    memory_fault: str | None = None
     remarks: Sequence[str] = ()
+    serves: bool = False
     close: Callable[[], None] = lambda: None
 
 
