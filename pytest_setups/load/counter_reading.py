@@ -70,8 +70,11 @@ def read(client: Client, names: CounterNames, *, only: Names = ()) -> Reading:
     try:
         text = client.get_text(ROUTE, timeout_s=min(DEADLINE_S, client.timeout_s), max_bytes=MAX_BYTES)
     except ServerError as error:
-        advice = f"; start it {names.switch}" if error.status in {404, 501} and names.switch else ""
-        raise ReadingError(f"{error}{advice}") from None
+        # llama.cpp's own message ends with this advice.
+        is_advised = (
+            error.status in {404, 501} and names.switch and names.switch not in str(error).replace("`", "")
+        )
+        raise ReadingError(f"{error}; start it {names.switch}" if is_advised else str(error)) from None
     if only:
         return Reading(before, time.time(), _samples(_lines_of(text, only), names.prefix))
     samples = _samples(text, names.prefix)

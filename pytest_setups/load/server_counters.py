@@ -25,6 +25,7 @@ LONGEST_INTERVAL_S: Final = 5.0
 GRACE_S: Final = 0.05
 """A request that ended so shortly before the first reading may be counted after it."""
 NOT_SHOWN: Final = "not among the server's metrics"
+MAX_FAULT: Final = 500
 MAX_LABELS: Final = 200
 MAX_LABEL: Final = 200
 
@@ -38,15 +39,28 @@ class OwnRequests:
 
 
 class GaugeSampler:
-    """Reads a gauge in a thread of its own from time to time, and keeps the highest value."""
+    """Reads a gauge in a thread of its own from time to time, and keeps the highest value.
 
-    def __init__(self, client: Client, names: CounterNames) -> None:
+    ``fault`` is why the last reading gave none: after the readings before it, the gauge may have risen.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        names: CounterNames,
+        *,
+        first_s: float = FIRST_INTERVAL_S,
+        longest_s: float = LONGEST_INTERVAL_S,
+    ) -> None:
         self._client = client
         self._names = names
+        self._first_s = first_s
+        self._longest_s = longest_s
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="setup-metrics", daemon=True)
         self.highest: float | None = None
         self.readings = 0
+        self.fault: str | None = None
 
     def start(self) -> None:
         """Begin, unless the backend has no such gauge."""
@@ -60,16 +74,20 @@ class GaugeSampler:
             self._thread.join()
 
     def _sample(self) -> None:
-        interval_s = FIRST_INTERVAL_S
+        interval_s = self._first_s
         while not self._stopped.wait(interval_s):
-            interval_s = min(2 * interval_s, LONGEST_INTERVAL_S)
+            interval_s = min(2 * interval_s, self._longest_s)
             try:
                 reading = read(self._client, self._names, only=self._names.kv_cache)
-            except ReadingError:
-                return  # a server that is busy or gone is not asked again and again
+            except ReadingError as error:
+                interval_s = self._longest_s  # a server that is busy or gone is not asked more often
+                self.fault = one_line(str(error), MAX_FAULT)
+                continue
             samples = reading.values(self._names.kv_cache)
             if not samples:
+                self.fault = NOT_SHOWN
                 return
+            self.fault = None
             self.readings += 1
             self.highest = max(self.highest or 0.0, *(sample.value for sample in samples))
 
@@ -136,7 +154,7 @@ class ServerCounters:
         try:
             return read(client, names)
         except ReadingError as error:
-            self._fault = one_line(str(error), 500)
+            self._fault = one_line(str(error), MAX_FAULT)
             return None
 
     def _add_requests(
@@ -169,7 +187,9 @@ class ServerCounters:
         if names is None or sampler is None:
             return
         figures["readings"] = sampler.readings or None
-        if sampler.highest is None:
+        if sampler.fault is not None:
+            missing["kv_cache_max"] = sampler.fault
+        elif sampler.highest is None:
             is_shown = bool(last.values(names.kv_cache))
             short = f"the run was shorter than {FIRST_INTERVAL_S:g} s" if is_shown else NOT_SHOWN
             missing["kv_cache_max"] = _absent(names, names.kv_cache) or short

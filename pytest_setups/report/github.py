@@ -19,8 +19,10 @@ from pytest_setups.registry.measurement import NOT_ASKED_CHECK
 from pytest_setups.report import (
     capacity_text,
     comparison_text,
+    energy_text,
     library_text,
     picture_text,
+    server_counters_text,
     soak_text,
     terminal,
 )
@@ -167,6 +169,8 @@ def _stages(result: RunResult) -> Iterator[str]:
         *terminal.figures(result),
         *library_text.lines(result),
         *capacity_text.lines(result),
+        *server_counters_text.lines(result),
+        *energy_text.lines(result),
         *soak_text.lines(result),
     ):
         yield f"\n{_code(line)}\n"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pytest_setups.run.result import RunResult
 
 TIMES: Final = (("queue_s", "queued"), ("prefill_s", "prefill"), ("decode_s", "decode"))
+_OF_OTHERS: Final = " from other clients during the run, which may have made it slower"
 
 
 def lines(result: RunResult) -> Iterator[str]:
@@ -29,7 +30,7 @@ def sentences(counters: ServerCountersRecord | None) -> Iterator[str]:
 
 
 def doubts(counters: ServerCountersRecord | None) -> Iterator[str]:
-    """What makes times say less of the setup: a warm cache, requests of others, a restart."""
+    """What makes times say less of the setup: a warm cache, requests from other clients, a restart."""
     if counters is None:
         return
     if counters.restarted:
@@ -41,10 +42,10 @@ def doubts(counters: ServerCountersRecord | None) -> Iterator[str]:
         requests = (
             "1 request" if counters.requests_of_others == 1 else f"{counters.requests_of_others} requests"
         )
-        yield f"the server finished {requests} of others during the run, which may have made it slower"
+        yield f"the server finished {requests}{_OF_OTHERS}"
     elif counters.requests_of_others is None and counters.prompt_tokens_of_others:
         tokens = f"{counters.prompt_tokens_of_others:,} prompt tokens"
-        yield f"the server worked on {tokens} of others during the run, which may have made it slower"
+        yield f"the server worked on {tokens}{_OF_OTHERS}"
 
 
 def _requests(counters: ServerCountersRecord) -> str:
