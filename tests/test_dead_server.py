@@ -121,9 +121,10 @@ def test_every_test_has_its_reason_in_junit_xml(
     assert others[-1].startswith("the server stopped answering: ")
 
 
-def test_the_capacity_of_a_server_that_was_given_up_is_not_measured(run: Run, server: Scripted) -> None:
+@pytest.mark.parametrize("experiment", ["--setup-capacity=2", "--setup-soak=20images"])
+def test_a_server_that_was_given_up_is_not_loaded(experiment: str, run: Run, server: Scripted) -> None:
     server.stop_answering(from_request=FIRST_MEASURED)
-    result = run(DEADLINE, "--setup-capacity=2")
+    result = run(DEADLINE, experiment)
 
     result.assert_outcomes(passed=2, failed=10)
     assert len(server.asks) == FIRST_MEASURED + 4

@@ -17,6 +17,8 @@ import pytest
 from pytest_setups.config.soak_length import SoakLength
 from pytest_setups.load.host_caches import GIB, host_cache
 from pytest_setups.load.trend import HeldMemory, ImageLatency, latency_trend, memory_trend
+from pytest_setups.registry.load_records import SoakLatencyRecord, SoakMemoryRecord, SoakRecord
+from pytest_setups.report import soak_text
 from pytest_setups.serving.processes.server_process import free_port
 from tests.conftest import Run, entries, no_traceback_of_ours, only_entry
 from tests.servers import standalone
@@ -176,6 +178,53 @@ def test_ctrl_c_shows_what_was_measured_and_records_nothing(
     assert re.search(r"^soak: memory not measured", output, re.MULTILINE) or "soak: memory " in output
     assert "not recorded: the run was interrupted" in output
     assert entries(project.path) == {}
+
+
+def test_a_disk_without_room_ends_the_soak_and_keeps_what_was_measured(
+    run: Run, project: pytest.Pytester
+) -> None:
+    project.makeconftest(
+        """
+        import shutil
+        class Tagger:
+            def tag(self, image):
+                if image.path.name == "5.jpg":
+                    shutil.rmtree(image.path.parent)
+                return {
+                    "caption": f"A {image.name} in the harbour.",
+                    "keywords": [image.name, "harbour", "evening"],
+                    "description": f"The {image.name} lies in the evening light. It is calm.",
+                }
+        def pytest_setups_tagger(config, settings):
+            return Tagger()
+        """
+    )
+
+    result = run("--setup-soak=9images", "--record-failed")
+
+    assert result.parseoutcomes()["failed"] == 1
+    result.stdout.fnmatch_lines(["*the soak ended early: a picture cannot be written: *6.jpg'*"])
+    assert only_entry(project.path)["performance"]["soak"]["images"] == 5
+    no_traceback_of_ours(result)
+
+
+def test_figures_that_an_entry_lacks_are_left_out_of_its_texts() -> None:
+    record = SoakRecord(
+        images=60,
+        failed_images=2,
+        memory=SoakMemoryRecord(start_mib=400, end_mib=460, mib_per_image=1.0, low=0.9, cache="a cache"),
+        latency=SoakLatencyRecord(start_s=1, end_s=2, is_rising=True),
+    )
+
+    assert list(soak_text.record_lines(record)) == [
+        "60 images in 1 s, 2 failed",
+        "memory 400 MiB to 460 MiB, +1.00 MiB an image; this may be a cache: soak until it is full",
+        "latency 1.000 s to 2.000 s; no slope: unknown",
+    ]
+    assert soak_text.faults(record) == [
+        "2 of 60 images failed",
+        "the server becomes slower: one took 1.000 s at first and 2.000 s in the end",
+    ]
 
 
 def test_a_run_without_its_soak_is_incomplete(run: Run, project: pytest.Pytester) -> None:

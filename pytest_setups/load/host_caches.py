@@ -8,13 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from pytest_setups.serving.local.gpus import MIB
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pydantic import JsonValue
 
-MIB: Final = 1024**2
-GIB: Final = 1024**3
+GIB: Final = 1024 * MIB
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,8 @@ class ServerMemory:
     Pages of files, such as weights that llama.cpp maps, are left out: the system loads and drops them as it
     likes. Memory of the GPU is not included either. The kernel's counters are read (``/proc/PID/status``),
     which any user may do and which takes some microseconds; the exact figures of ``smaps`` would hold up
-    the server, whose page tables are walked for them. Memory that several processes share counts once for
-    each, which changes the level and not the rise.
+    the server, whose page tables are walked for them. Memory that several processes share counts in each
+    that has touched it, and so does its rise.
 
     Raises:
         ListenerNotFoundError: the server does not run on this machine, or its process cannot be determined.

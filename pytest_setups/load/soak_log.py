@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from pytest_setups.load.host_caches import MIB
 from pytest_setups.load.trend import (
     CONFIDENCE,
     FEWEST_IMAGES,
@@ -23,6 +22,7 @@ from pytest_setups.redaction import one_line
 from pytest_setups.registry.entry_fields import MAX_FIGURE
 from pytest_setups.registry.load_records import SoakLatencyRecord, SoakMemoryRecord, SoakRecord, SoakSeries
 from pytest_setups.registry.measurement import NOT_ASKED_CHECK
+from pytest_setups.serving.local.gpus import MIB
 from pytest_setups.serving.local.listener import ListenerNotFoundError
 
 if TYPE_CHECKING:
@@ -112,9 +112,9 @@ class SoakLog:
         return time.monotonic() - self._started
 
     @property
-    def memory_now(self) -> int | None:
-        """The last reading of the memory in bytes, None where there is none."""
-        return self._readings[-1].size if self._readings else None
+    def memory_now_mib(self) -> float | None:
+        """The last reading of the memory, None where there is none."""
+        return _mib(self._readings[-1].size) if self._readings else None
 
     def record(self) -> SoakRecord:
         """What is known now, as an entry keeps it."""

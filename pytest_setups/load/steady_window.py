@@ -44,7 +44,7 @@ def steady_window(timings: Sequence[ImageTiming], at_once: int) -> SteadyWindow 
     if len(timings) <= at_once:
         return None
     begin, last_begun = timings[at_once - 1].ended, max(timing.begun for timing in timings)
-    # Whoever ends next finds no image left to begin.
+    # The thread whose image ends next has no other image to begin.
     end = next((timing.ended for timing in timings if timing.ended > last_begun), begin)
     if end <= begin:
         return None

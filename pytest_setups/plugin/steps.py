@@ -138,9 +138,10 @@ class SuiteSteps:
         What was measured before Ctrl-C is left for the terminal.
         """
         connection, checks = self.connection, UserChecks(self.item.config)
-        if connection.fault is not None:
-            self._leave(SoakEvidence(reason=connection.fault))
-            self._fail_for(connection.fault, connection.fault)
+        fault = connection.fault or connection.given_up
+        if fault is not None:
+            self._leave(SoakEvidence(reason=fault))
+            self._fail_for(fault, fault)
         log = open_log(connection)
 
         def judge(outcome: Outcome) -> Outcome:
@@ -151,8 +152,10 @@ class SuiteSteps:
             with closing(soak_images(connection, log, judge)) as images:
                 for _ in images:
                     if log.is_progress_due():
-                        line = soak_text.progress(log.images, log.seconds, log.failed, log.memory_now)
+                        line = soak_text.progress(log.images, log.seconds, log.failed, log.memory_now_mib)
                         show_progress(self.item.config, f"setups: soak: {line}")
+        except OSError as error:  # of a new picture: the disk may be full
+            log.end_early(f"a picture cannot be written: {error}")
         except KeyboardInterrupt:
             self._leave(SoakEvidence(reason="the soak was interrupted", record=log.record()))
             raise

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pytest_setups.registry.load_records import SoakLatencyRecord, SoakMemoryRecord, SoakRecord
     from pytest_setups.run.result import RunResult
 
-MIB: Final = 1024**2
 MAX_FAILURE: Final = 600
 UNLIMITED_MIB: Final = 1e8
 
@@ -42,28 +41,33 @@ def faults(record: SoakRecord) -> list[str]:
     """Why the soak fails, a sentence each; none where the server did well."""
     sentences = [f"the soak ended early: {record.reason}"] if record.reason else []
     if record.failed_images:
-        checks = ", ".join(f"{check} {count}" for check, count in (record.checks or {}).items())
-        sentences.append(
-            f"{record.failed_images} of {record.images} images failed ({one_line(checks, MAX_FAILURE)}); "
-            f"the first: {one_line(record.first_failure or '', MAX_FAILURE)}"
-        )
+        sentences.append(_failures(record))
     if record.memory is not None and record.memory.is_leak:
+        by = "" if record.memory.mib_per_image is None else f" by {_rise_of(record, record.memory)}"
         sentences.append(
-            f"the server's memory rises by {_rise_of(record, record.memory)}: {record.images} images took "
+            f"the server's memory rises{by}: {record.images or 0} images took "
             f"{record.memory.end_mib - record.memory.start_mib:.0f} MiB"
         )
     if record.latency is not None and record.latency.is_rising:
+        by = "" if record.latency.share_per_image is None else f" by {_slower_by(record, record.latency)}"
         sentences.append(
-            f"the server becomes slower by {_slower_by(record, record.latency)}: one took "
+            f"the server becomes slower{by}: one took "
             f"{record.latency.start_s:.3f} s at first and {record.latency.end_s:.3f} s in the end"
         )
     return sentences
 
 
-def progress(images: int, seconds: float, failed: int, memory: int | None) -> str:
-    """A line while it runs; the memory is in bytes."""
-    held = "" if memory is None else f", the server holds {memory / MIB:.0f} MiB"
+def progress(images: int, seconds: float, failed: int, memory_mib: float | None) -> str:
+    """A line while it runs."""
+    held = "" if memory_mib is None else f", the server holds {memory_mib:.0f} MiB"
     return f"{images} images in {duration(seconds)}, {failed} failed{held}"
+
+
+def _failures(record: SoakRecord) -> str:
+    checks = ", ".join(f"{check} {count}" for check, count in (record.checks or {}).items())
+    by = f" ({one_line(checks, MAX_FAILURE)})" if checks else ""
+    first = f"; the first: {one_line(record.first_failure, MAX_FAILURE)}" if record.first_failure else ""
+    return f"{record.failed_images} of {record.images or 0} images failed{by}{first}"
 
 
 def _left_out(record: SoakRecord) -> str:
@@ -91,26 +95,34 @@ def _latency(record: SoakRecord) -> str:
 
 
 def _in_cache(memory: SoakMemoryRecord) -> str:
-    """Where a rise is proved that may be a cache: what fills, and how to see behind it."""
+    """Where a rise is proved that may be a cache: what fills, and how to rule it out."""
     if memory.cache is None or not memory.low or memory.low <= 0 or memory.is_leak:
         return ""
-    limit = "any size" if (memory.cache_mib or 0) > UNLIMITED_MIB else f"{memory.cache_mib:.0f} MiB"
-    return (
-        f"; this may be {one_line(memory.cache, 80)}, which may take {limit}: start the server with "
-        f"{one_line(memory.cache_off or '', 80)} for a soak, or soak until it is full"
+    name = one_line(memory.cache, 80)
+    if memory.cache_mib is not None:
+        limit = "any size" if memory.cache_mib > UNLIMITED_MIB else f"{memory.cache_mib:.0f} MiB"
+        name += f", which may take {limit}"
+    off = (
+        f"start the server with {one_line(memory.cache_off, 80)} for a soak, or " if memory.cache_off else ""
     )
+    return f"; this may be {name}: {off}soak until it is full"
 
 
 def _rise_of(record: SoakRecord, memory: SoakMemoryRecord, sign: str = "") -> str:
-    interval = _interval(record, memory.low, memory.high, 2)
-    return f"{memory.mib_per_image or 0:{sign}.2f} MiB an image ({interval})"
+    return (
+        f"{memory.mib_per_image or 0:{sign}.2f} MiB an image{_interval(record, memory.low, memory.high, 2)}"
+    )
 
 
 def _slower_by(record: SoakRecord, latency: SoakLatencyRecord, sign: str = "") -> str:
-    slope, low, high = (100 * (value or 0) for value in (latency.share_per_image, latency.low, latency.high))
-    return f"{slope:{sign}.3f} % an image ({_interval(record, low, high, 3)})"
+    low, high = (None if share is None else 100 * share for share in (latency.low, latency.high))
+    slope = 100 * (latency.share_per_image or 0)
+    return f"{slope:{sign}.3f} % an image{_interval(record, low, high, 3)}"
 
 
 def _interval(record: SoakRecord, low: float | None, high: float | None, digits: int) -> str:
-    ends = f"{low or 0:.{digits}f} to {high or 0:.{digits}f}"
-    return f"{100 * (record.confidence or 0):g} % interval {ends}"
+    """In brackets; nothing where the entry lacks an end of it."""
+    if low is None or high is None:
+        return ""
+    share = "" if record.confidence is None else f"{100 * record.confidence:g} % "
+    return f" ({share}interval {low:.{digits}f} to {high:.{digits}f})"
