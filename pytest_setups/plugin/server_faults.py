@@ -83,6 +83,7 @@ class ServerFaultReports:
             setattr(report, _REPEATED, True)
             report.longrepr = one_line(without_log(fault), MAX_REASON)
         elif report.outcome == "failed":
+            _shorten_summary(report.longrepr)
             self._add_log(report.longrepr)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -125,6 +126,13 @@ class ServerFaultReports:
         if log_end is not None:
             heading, _, lines = log_end.partition("\n")
             longrepr.addsection(heading, lines)
+
+
+def _shorten_summary(longrepr: Any) -> None:
+    """Keep a log out of the short summary, which on CI systems has the whole message of a failure."""
+    crash = getattr(longrepr, "reprcrash", None)
+    if crash is not None:
+        crash.message = one_line(without_log(crash.message), MAX_REASON)
 
 
 def _counted(fault: _Fault) -> str:
