@@ -12,6 +12,8 @@ from toy_model import companions
 
 ROOT = Path(__file__).parent.parent
 IMAGES = f"--setup-images={ROOT / 'sample_images'}"
+SHORT = "--setup-max-new-tokens=128"
+"""Enough for the toy model, and less to wait for where it never stops."""
 GATE = ("--setup-baseline=latest", "--setup-fail-if=keywords_overlap.each:0.5")
 
 
@@ -27,10 +29,10 @@ def test_a_swapped_model_of_the_same_name_is_noticed(
     swap: Callable[[Path], Path], failing: str, project: pytest.Pytester, tmp_path: Path
 ) -> None:
     with llama_cpp() as url:
-        recorded = project.runpytest("--setup-base-url", url, IMAGES, "--record")
+        recorded = project.runpytest("--setup-base-url", url, IMAGES, SHORT, "--record")
     recorded.assert_outcomes(passed=54)
     with llama_cpp(folder=swap(tmp_path / "swapped")) as url:
-        result = project.runpytest("--setup-base-url", url, IMAGES, *GATE)
+        result = project.runpytest("--setup-base-url", url, IMAGES, SHORT, *GATE)
     assert result.ret == 1
     summary = "\n".join(line for line in result.outlines if line.startswith("FAILED"))
     assert "setup::test_vision" in summary
