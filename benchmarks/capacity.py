@@ -16,18 +16,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from benchmarks.running_server import running_server
 from pytest_setups.load.capacity import CapacityExperiment
 from pytest_setups.load.level_search import LevelSearch, knee_of
 from pytest_setups.load.load_process import LoadJob, ProcessLoad
 from pytest_setups.load.picture_spool import PictureSpool, SpooledPictures
 from pytest_setups.registry.entry import Stage
-from pytest_setups.serving.processes.server_process import free_port
 from pytest_setups.tagging.images import find_samples, prepare
 from pytest_setups.tagging.prompts import load_prompts
 from pytest_setups.tagging.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from pytest_setups.registry.load_records import CapacityLevel
     from pytest_setups.tagging.images import Sample
@@ -41,19 +42,9 @@ PEER_SECONDS: Final = 6
 PREDICTED: Final = 500
 
 
-@contextmanager
-def known_server(places: int, *, uneven: bool = False) -> Iterator[str]:
+def known_server(places: int, *, uneven: bool = False) -> AbstractContextManager[str]:
     """The base URL of a server in another process; times of ``uneven`` answers are exponential."""
-    port = free_port()
-    module = "benchmarks.known_capacity_server"
-    command = [sys.executable, "-m", module, str(port), str(ANSWER_S), str(places), *["uneven"] * uneven]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None  # noqa: S101  # PIPE was asked for
-        process.stdout.readline()
-        try:
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            process.kill()
+    return running_server("benchmarks.known_capacity_server", ANSWER_S, places, *["uneven"] * uneven)
 
 
 @contextmanager

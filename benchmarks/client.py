@@ -9,41 +9,30 @@ from __future__ import annotations
 import base64
 import os
 import statistics
-import subprocess
-import sys
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import httpx
 
+from benchmarks.running_server import running_server
 from pytest_setups.api.client import Client
 from pytest_setups.registry.entry import Stage
-from pytest_setups.serving.processes.server_process import free_port
 from pytest_setups.tagging.images import PreparedImage, encode
 from pytest_setups.tagging.prompts import load_prompts
 from pytest_setups.tagging.request import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
 PICTURE_BYTES: Final = 300 * 1024
 REQUESTS: Final = 200
 ROUNDS: Final = 15
 
 
-@contextmanager
-def instant_server(delay_s: float = 0.0) -> Iterator[str]:
+def instant_server(delay_s: float = 0.0) -> AbstractContextManager[str]:
     """A server in another process that answers every request the same after ``delay_s`` seconds."""
-    port = free_port()
-    command = [sys.executable, "-m", "benchmarks.instant_server", str(port), str(delay_s)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None  # noqa: S101  # PIPE was asked for
-        process.stdout.readline()
-        try:
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            process.kill()
+    return running_server("benchmarks.instant_server", delay_s)
 
 
 def request() -> Request:

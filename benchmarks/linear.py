@@ -20,17 +20,17 @@ import random
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from PIL import Image
 
-from pytest_setups.serving.processes.server_process import free_port
+from benchmarks.running_server import running_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
 FEWEST: Final = 100
 COUNTS: Final = (FEWEST, 1_000)
@@ -73,18 +73,9 @@ class Session:
     mib: float
 
 
-@contextmanager
-def seeing_server() -> Iterator[str]:
+def seeing_server() -> AbstractContextManager[str]:
     """A server in another process whose answers differ from picture to picture."""
-    port = free_port()
-    command = [sys.executable, "-m", "benchmarks.instant_server", str(port), "0", "seeing"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None  # noqa: S101  # PIPE was asked for
-        process.stdout.readline()
-        try:
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            process.kill()
+    return running_server("benchmarks.instant_server", 0, "seeing")
 
 
 def draw_pictures(folder: Path, count: int) -> Path:

@@ -21,7 +21,6 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -30,12 +29,13 @@ import httpx
 from PIL import Image, ImageDraw
 
 from benchmarks.client import request
+from benchmarks.running_server import running_server
 from pytest_setups.registry.entry import Stage
-from pytest_setups.serving.processes.server_process import free_port
 from pytest_setups.tagging.images import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
 IMAGES: Final = 1000
 SIZE: Final = (1024, 768)
@@ -74,18 +74,9 @@ class Load:
         return under_way / ((last - begin) * at_once)
 
 
-@contextmanager
-def timed_server(mean_s: float, times: str) -> Iterator[str]:
+def timed_server(mean_s: float, times: str) -> AbstractContextManager[str]:
     """A server in another process whose answers take so long."""
-    port = free_port()
-    command = [sys.executable, "-m", "benchmarks.timed_server", str(port), str(mean_s), times]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None  # noqa: S101  # PIPE was asked for
-        process.stdout.readline()
-        try:
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            process.kill()
+    return running_server("benchmarks.timed_server", mean_s, times)
 
 
 def draw_photos(folder: Path, count: int) -> list[Path]:

@@ -14,11 +14,10 @@ import math
 import os
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Final
 from PIL import Image, ImageDraw
 
 from benchmarks import client, instant_server
+from benchmarks.running_server import running_server
 from pytest_setups.api.client import Client
 from pytest_setups.checks.output_checks import check_outcome
 from pytest_setups.config.soak_length import SoakLength
@@ -33,14 +33,14 @@ from pytest_setups.load.server_memory import ServerMemory
 from pytest_setups.load.soak import SoakExperiment, SoakTurns
 from pytest_setups.load.soak_log import SoakLog
 from pytest_setups.registry.entry import Stage
-from pytest_setups.serving.processes.server_process import free_port
 from pytest_setups.tagging.images import Sample
 from pytest_setups.tagging.picture_variants import prepare_variant
 from pytest_setups.tagging.served_tagger import ServedTagger
 from pytest_setups.tagging.tagger import ImageOutcomes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from pytest_setups.registry.load_records import SoakRecord
     from pytest_setups.tagging.outputs import Outcome
@@ -114,18 +114,9 @@ def serve(port: int, habit: Habit) -> None:
     asyncio.run(instant_server.main(port, 0.0, answer))
 
 
-@contextmanager
-def ageing_server(name: str) -> Iterator[str]:
+def ageing_server(name: str) -> AbstractContextManager[str]:
     """A server with this habit in a process of its own."""
-    port = free_port()
-    command = [sys.executable, "-m", "benchmarks.soak", "serve", str(port), name]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None  # noqa: S101  # PIPE was asked for
-        process.stdout.readline()
-        try:
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            process.kill()
+    return running_server("benchmarks.soak", name, before_port=["serve"])
 
 
 class CaptionTagger:
