@@ -54,7 +54,7 @@ def experiment(url: str, samples: Sequence[Sample]) -> Iterator[CapacityExperime
     request = Request(dict.fromkeys(Stage, "served"), load_prompts("default"), parameters)
     with tempfile.TemporaryDirectory() as folder:
         pictures = SpooledPictures(Path(folder))
-        load = ProcessLoad(LoadJob(url, None, 60.0, request, pictures.folder, connections=64))
+        load = ProcessLoad(LoadJob(url, None, 60.0, request, pictures.folder))
         try:
             yield CapacityExperiment(samples, PictureSpool(pictures, MAX_EDGE).fill, load)
         finally:

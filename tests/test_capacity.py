@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +23,50 @@ from pytest_setups.config.load_values import ServiceLevel
 from pytest_setups.load.capacity import CapacityExperiment
 from pytest_setups.load.image_load import ImageTiming
 from pytest_setups.load.level_search import LevelSearch, knee_of
+from pytest_setups.load.load_process import LoadJob, ProcessLoad
+from pytest_setups.load.picture_spool import PictureSpool, SpooledPictures
 from pytest_setups.load.steady_window import images_per_s, margin, steady_window
 from pytest_setups.registry.entry import Performance, Stage
 from pytest_setups.registry.load_records import CapacityLevel, CapacityRecord
 from pytest_setups.regression.bounds import parse_bound
 from pytest_setups.regression.performance_comparison import performance_rows
+from pytest_setups.report import capacity_text
+from pytest_setups.report.plots.capacity_plot import capacity_plots
+from pytest_setups.serving.processes.python_child import ChildEndedError
 from pytest_setups.tagging.images import Sample, prepare
 from pytest_setups.tagging.outputs import Failure, Outcome, Output
 from pytest_setups.tagging.picture_variants import prepare_variant
+from pytest_setups.tagging.prompts import load_prompts
+from pytest_setups.tagging.request import Request
 from tests.conftest import Run, draw, entries, no_traceback_of_ours, only_entry
 from tests.servers.scripted import Ask, Reply, Scripted, as_json, seeing
 from tests.test_concurrency import start
 
-ANSWER_S = 0.01
-SHORT_S = 0.003
+SHORT_S = 0.01
 """Long enough that the answers to two requests overlap."""
+
+TAGGER = """
+import collections, os, threading, time
+counts = collections.Counter()
+one_by_one = threading.Lock()
+class Tagger:
+    def tag(self, image):
+        if "ONE_BY_ONE" in os.environ:
+            with one_by_one:
+                time.sleep(0.02)
+        time.sleep(0.005)
+        counts[image.path.suffix] += 1
+        name = image.name.removesuffix(".jpg")
+        return {
+            "caption": f"A {name} stands near the old harbour wall.",
+            "keywords": [name, "harbour", "stone wall", "quiet morning", "sky"],
+            "description": f"A {name} stands near the old harbour wall. The light is soft and warm.",
+        }
+def pytest_setups_tagger(config, settings):
+    return Tagger()
+def pytest_unconfigure(config):
+    print("calls:", dict(counts))
+"""
 
 
 @pytest.fixture
@@ -48,11 +81,19 @@ def steady(server: Scripted) -> Scripted:
     return server
 
 
+@pytest.fixture
+def own_tagger(project: pytest.Pytester) -> None:
+    """A Python tagger, which needs no process that asks."""
+    project.makeconftest(TAGGER)
+
+
 @pytest.mark.usefixtures("steady")
 def test_given_levels_are_measured_recorded_and_shown(run: Run, project: pytest.Pytester) -> None:
     reports = ("--junitxml=j.xml", "--setup-report=r.html")
 
-    result = run("--setup-capacity=1,4", "--setup-library=80000", "--record", *reports)
+    result = run(
+        "--setup-capacity=1,2", "--setup-library=80000", "--setup-slo=image.p95:60s", "--record", *reports
+    )
 
     assert result.ret == 0
     result.assert_outcomes(passed=12)
@@ -60,32 +101,34 @@ def test_given_levels_are_measured_recorded_and_shown(run: Run, project: pytest.
         r"capacity: whole images, at each number of them at once",
         r" +at once +images +failed +unpopulated +images/s +p50 s +p95 s",
         r" +1 +\d+ +0 +0 +\d+\.\d{3} +0\.\d{3} +0\.\d{3}",
-        r" +4 +\d+ +0 ",
-        r"knee: \d+\.\d+ images/s at [14] at once.*",
-        r"80,000 photographs: \d+\.\d (?:h|min) at [14] at once \(\d.*\)",
+        r" +2 +\d+ +0 ",
+        r"knee: \d+\.\d+ images/s at [12] at once.*",
+        r"slo: image.p95:60s is kept at least up to 2 at once",
+        r"80,000 photographs: \d+\.\d (?:h|min) at [12] at once \(\d.*\)",
         r"recorded: .*",
     ])  # fmt: skip
     record = only_entry(project.path)["performance"]["capacity"]
-    assert [level["at_once"] for level in record["levels"]] == [1, 4]
+    assert [level["at_once"] for level in record["levels"]] == record["given"] == [1, 2]
     rates = {level["at_once"]: level["images_per_s"] for level in record["levels"]}
     assert record["images_per_s"] == rates[record["knee"]] >= 0.95 * max(rates.values())
     assert record["hours"] == pytest.approx(80000 / 3600 / record["images_per_s"], rel=1e-3)
     xml = (project.path / "j.xml").read_text()
     assert f'name="setup.capacity.knee" value="{record["knee"]}"' in xml
     page = (project.path / "r.html").read_text()
-    assert re.search(r'<td class="number">4</td><td class="number">\d+</td>', page)
+    assert re.search(r'<td class="number">2</td><td class="number">\d+</td>', page)
     assert "80,000 photographs: " in page
     assert 'aria-label="Images per second' in page
     no_traceback_of_ours(result)
 
 
 def test_every_picture_that_is_sent_for_it_is_a_new_one(run: Run, steady: Scripted) -> None:
-    run("--setup-capacity=2,4").assert_outcomes(passed=12)
+    run("--setup-capacity=2,3", "--setup-repeat=2").assert_outcomes(passed=21)
 
     pictures = [ask.picture for ask in steady.asks if ask.stage == "keywords" and ask.picture]
-    assert len(pictures) >= 3 + 8 + 16
-    assert len(set(pictures)) == len(pictures)
-    assert steady.most_at_once == 4
+    assert len(pictures) >= 3 + 8 + 12
+    # The run itself sends each of its pictures twice.
+    assert len(set(pictures)) == len(pictures) - 3
+    assert steady.most_at_once == 3
 
 
 def test_a_variant_has_other_pixels_and_hardly_another_look(tmp_path: Path) -> None:
@@ -98,28 +141,29 @@ def test_a_variant_has_other_pixels_and_hardly_another_look(tmp_path: Path) -> N
     assert (tiny.width, tiny.height) == (3, 2)
 
 
-def test_failures_at_a_level_are_reported_and_end_the_search(
+def test_a_server_that_breaks_down_at_a_level_is_measured_no_further(
     run: Run, project: pytest.Pytester, server: Scripted
 ) -> None:
     def overloaded(ask: Ask) -> Reply:
         time.sleep(SHORT_S)
-        if server.most_at_once >= 4:
-            return as_json({"error": {"message": "too many requests in the queue"}}, 500)
-        return seeing(ask)
+        return Reply(b"..", die_after=0) if server.most_at_once > 4 else seeing(ask)
 
     server.chat = overloaded
-    result = run("--setup-capacity", "--record")
+    # The service level is kept at 4, so 8 is measured, whether or not the throughput increases here.
+    result = run("--setup-capacity", "--setup-slo=image.p95:60s", "--record")
 
     assert result.ret == 0
     result.stdout.fnmatch_lines([
-        "capacity: * of * images failed at 4 at once: *too many requests in the queue*",
+        "capacity: * of * images failed at 8 at once: *",
         "knee: *",
+        "slo: image.p95:60s is kept up to 4 at once",
     ])  # fmt: skip
     record = only_entry(project.path)["performance"]["capacity"]
     levels = {level["at_once"]: level for level in record["levels"]}
-    assert set(levels) - {3} == {1, 2, 4}
-    assert levels[4]["failures"] >= 4
-    assert levels[2]["failures"] == 0
+    assert set(levels) == {1, 2, 4, 8}
+    assert levels[8]["failures"] >= 8
+    assert levels[4]["failures"] == 0
+    assert record["slo_at_least"] is False
 
 
 def test_a_server_that_fails_at_every_level_fails_the_test(run: Run, server: Scripted) -> None:
@@ -135,11 +179,16 @@ def test_a_server_that_fails_at_every_level_fails_the_test(run: Run, server: Scr
     no_traceback_of_ours(result)
 
 
-@pytest.mark.usefixtures("steady")
+@pytest.mark.usefixtures("own_tagger")
 def test_a_service_level_that_no_level_keeps_fails_the_test(run: Run, project: pytest.Pytester) -> None:
-    result = run("--setup-capacity=2", "--setup-slo=image.p95:1ms", "--record-failed")
+    result = run(
+        "--setup-capacity=2", "--setup-slo=image.p95:1ms", "--record-failed", "--setup-report=r.html"
+    )
 
     result.assert_outcomes(passed=11, failed=1)
+    lines = result.outlines
+    assert sum("is not kept at any level" in line for line in lines if line.startswith("capacity: ")) == 1
+    assert "image.p95:1ms is not kept at any level" in (project.path / "r.html").read_text()
     entry = only_entry(project.path)
     assert entry["verification"]["status"] == "failed"
     assert entry["verification"]["failure_reason"].startswith(
@@ -182,6 +231,66 @@ def test_a_load_process_that_is_killed_is_a_failure_with_a_reason(run: Run, serv
     no_traceback_of_ours(result)
 
 
+def load_job(server: Scripted, pictures: Path) -> LoadJob:
+    request = Request(dict.fromkeys(Stage, "served"), load_prompts("default"), {})
+    return LoadJob(server.url, None, 60.0, request, pictures)
+
+
+@pytest.fixture
+def spooled(tmp_path: Path) -> tuple[Path, list[Sample]]:
+    """A folder of pictures that are ready, and their samples."""
+    path, folder = draw(tmp_path / "boat.png", "navy"), tmp_path / "spool"
+    folder.mkdir()
+    return folder, PictureSpool(SpooledPictures(folder), 64).fill([Sample("boat.png", path)] * 4)
+
+
+def test_a_load_does_not_suffer_from_the_one_before(
+    server: Scripted, spooled: tuple[Path, list[Sample]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder, samples = spooled
+    with closing(ProcessLoad(load_job(server, folder))) as load:
+        server.chat = lambda _: Reply(b"..", die_after=0)
+        broken, reasons = load.run(samples, 4), [load.given_up]
+        server.chat = seeing
+        answered, reasons = load.run(samples, 4), [*reasons, load.given_up]
+        for path in folder.iterdir():
+            path.unlink()
+        with pytest.raises(ChildEndedError, match="FileNotFoundError: "):
+            load.run(samples, 4)
+    assert len(broken) == len(answered) == 4
+    assert all(timing.fault for timing in broken)
+    assert not any(timing.fault for timing in answered)
+    assert [bool(reason) for reason in reasons] == [True, False]
+    assert "Traceback" not in capfd.readouterr().err
+
+
+PARENT = """
+import pickle, sys
+from pytest_setups.load.load_process import ProcessLoad
+job, samples = pickle.load(sys.stdin.buffer)
+ProcessLoad(job).run(samples, 2)
+"""
+
+
+def test_a_load_ends_with_the_process_that_wants_it(
+    server: Scripted, spooled: tuple[Path, list[Sample]]
+) -> None:
+    folder, samples = spooled
+    server.stop_answering(from_request=1)
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE) as parent:
+        assert parent.stdin
+        pickle.dump((load_job(server, folder), samples), parent.stdin)
+        parent.stdin.flush()
+        assert server.asked.wait(30)
+        children = psutil.Process(parent.pid).children()
+        parent.kill()
+    assert children
+    gone, alive = psutil.wait_procs(children, timeout=10)
+    for child in alive:
+        child.kill()
+    assert gone == children
+
+
 def test_ctrl_c_keeps_what_was_measured(project: pytest.Pytester, server: Scripted) -> None:
     hanging = threading.Event()
 
@@ -207,15 +316,6 @@ def test_ctrl_c_keeps_what_was_measured(project: pytest.Pytester, server: Script
     assert entries(project.path) == {}
 
 
-@pytest.mark.usefixtures("steady")
-def test_it_may_be_the_only_test_that_runs(run: Run, project: pytest.Pytester) -> None:
-    result = run("--setup-capacity=1", "-k", "test_capacity", "--record")
-
-    result.assert_outcomes(passed=1, deselected=11)
-    result.stdout.fnmatch_lines(["knee: * at 1 at once", "not recorded: test_models did not run; *"])
-    assert entries(project.path) == {}
-
-
 def test_a_run_without_it_is_incomplete(run: Run, project: pytest.Pytester) -> None:
     result = run("--setup-capacity=1", "-k", "not test_capacity", "--record")
 
@@ -223,45 +323,22 @@ def test_a_run_without_it_is_incomplete(run: Run, project: pytest.Pytester) -> N
     assert entries(project.path) == {}
 
 
-@pytest.mark.usefixtures("steady")
-def test_own_tests_come_before_it(run: Run, project: pytest.Pytester) -> None:
+@pytest.mark.usefixtures("own_tagger")
+def test_it_may_be_the_only_test_of_the_suite_and_own_tests_come_before_it(
+    run: Run, project: pytest.Pytester
+) -> None:
     project.makepyfile(test_mine="def test_own(setup_server): pass")
 
-    result = run("--setup-capacity=2", "-v", "setup::test_capacity", "test_mine.py")
+    result = run("--setup-capacity=1", "-v", "--record", "setup::test_capacity", "test_mine.py")
 
     nodes = re.findall(r"^(\S+::test_\S+) PASSED", result.stdout.str(), re.MULTILINE)
     assert nodes == ["test_mine.py::test_own", "setup::test_capacity"]
+    result.stdout.fnmatch_lines(["knee: * at 1 at once", "not recorded: test_models did not run; *"])
+    assert entries(project.path) == {}
 
 
-@pytest.mark.usefixtures("steady")
-def test_several_samples_of_a_picture_are_one_picture_to_it(run: Run, project: pytest.Pytester) -> None:
-    run("--setup-capacity=2", "--setup-repeat=2", "--record").assert_outcomes(passed=21)
-
-    (level,) = only_entry(project.path)["performance"]["capacity"]["levels"]
-    assert level["images"] % 8 == 0
-
-
-def test_a_python_tagger_is_measured_with_the_files(run: Run, project: pytest.Pytester) -> None:
-    project.makeconftest(
-        """
-        import collections, time
-        counts = collections.Counter()
-        class Tagger:
-            def tag(self, image):
-                time.sleep(0.005)
-                counts[image.path.suffix] += 1
-                name = image.name.removesuffix(".jpg")
-                return {
-                    "caption": f"A {name} stands near the old harbour wall.",
-                    "keywords": [name, "harbour", "stone wall", "quiet morning", "sky"],
-                    "description": f"A {name} stands near the old harbour wall. The light is soft and warm.",
-                }
-        def pytest_setups_tagger(config, settings):
-            return Tagger()
-        def pytest_unconfigure(config):
-            print("calls:", dict(counts))
-        """
-    )
+@pytest.mark.usefixtures("own_tagger")
+def test_a_python_tagger_is_measured_with_the_files(run: Run) -> None:
     result = run("--setup-capacity=4", "--record")
 
     result.assert_outcomes(passed=12)
@@ -301,16 +378,10 @@ def test_values_of_an_ini_file_wait_for_a_run_with_it(run: Run, project: pytest.
     run().assert_outcomes(passed=11)
 
 
-def test_a_server_with_less_capacity_is_a_regression(run: Run, server: Scripted) -> None:
+@pytest.mark.usefixtures("own_tagger")
+def test_less_capacity_is_a_regression(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run("--setup-capacity=2", "--record", "--setup-slug=before").assert_outcomes(passed=12)
-    one_by_one = threading.Lock()
-
-    def slower(ask: Ask) -> Any:
-        with one_by_one:
-            time.sleep(2 * ANSWER_S)
-        return seeing(ask)
-
-    server.chat = slower
+    monkeypatch.setenv("ONE_BY_ONE", "1")
     bound = "--setup-fail-if=capacity.images_per_s:-20%"
     result = run("--setup-capacity=2", "--setup-baseline=before", bound)
 
@@ -322,6 +393,7 @@ def test_a_server_with_less_capacity_is_a_regression(run: Run, server: Scripted)
     ])  # fmt: skip
 
 
+@pytest.mark.usefixtures("own_tagger")
 def test_a_bound_on_what_the_baseline_lacks_cannot_be_judged(run: Run) -> None:
     run("--record", "--setup-slug=before")
     bound = "capacity.images_per_s:-20%"
@@ -352,6 +424,37 @@ def test_a_bound_on_the_throughput_counts_its_margin_and_the_limit_of_the_client
     bound = parse_bound("capacity.images_per_s:-10%")
     rows = performance_rows(performance(10.0, **level), performance(after, **level), [bound], timed=True)
     assert next(iter(rows)).finding == finding
+
+
+@pytest.mark.parametrize(
+    ("figure", "before", "after", "finding"),
+    [
+        ("slo_level", {"slo": "image.p95:10s"}, {"slo": "image.p95:2s"}, "not comparable"),
+        ("slo_level", {"slo": "image.p95:10s"}, {"slo": "Image.p95: 10s"}, "breach"),
+        (
+            "slo_level",
+            {"slo": "image.p95:10s", "slo_at_least": True},
+            {"slo": "image.p95:10s"},
+            "not comparable",
+        ),
+        ("knee", {}, {}, "breach"),
+        ("knee", {}, {"given": [1, 2]}, "not comparable"),
+        ("knee", {"given": [1, 2]}, {"given": [1, 2, 4]}, "not comparable"),
+        ("images_per_s", {"given": [1, 2]}, {}, "not comparable"),
+        ("images_per_s", {"given": [1, 2]}, {"given": [1, 2]}, "breach"),
+    ],
+)
+def test_only_capacities_that_were_measured_alike_are_compared(
+    figure: str, before: dict[str, Any], after: dict[str, Any], finding: str
+) -> None:
+    records = [
+        Performance(capacity=CapacityRecord(knee=number, slo_level=number, images_per_s=number, **measured))
+        for number, measured in ((8, before), (2, after))
+    ]
+    bound = parse_bound(f"capacity.{figure}:-10%")
+    rows = {row.name: row for row in performance_rows(records[0], records[1], [bound], timed=True)}
+    assert rows[f"capacity.{figure}"].finding == finding
+    assert (rows[f"capacity.{figure}"].incomparable is not None) == (finding == "not comparable")
 
 
 def level_of(at_once: int, rate: float, failures: int = 0, p95: float | None = None) -> CapacityLevel:
@@ -387,6 +490,16 @@ def test_the_largest_level_that_keeps_a_service_level_is_refined_too() -> None:
     assert max(at_once for at_once, level in levels.items() if slo.is_kept(level)) == 13
 
 
+def test_the_search_goes_on_while_the_service_level_is_kept() -> None:
+    def measure(at_once: int) -> CapacityLevel:
+        return level_of(at_once, min(at_once, 12), p95=max(1.0, at_once / 12))
+
+    slo = ServiceLevel("image.p95:5s", 95, 5.0)
+    levels = levels_of(measure, slo=slo)
+    assert 52 <= max(at_once for at_once, level in levels.items() if slo.is_kept(level)) <= 60
+    assert max(levels) == 64
+
+
 def timings(*spans: tuple[float, float], fails: bool = False) -> list[ImageTiming]:
     sample = Sample("a.jpg", Path("a.jpg"))
     failed = Outcome(sample, Stage.CAPTION, None, (Failure("server", "it died"),))
@@ -416,6 +529,7 @@ class UnevenLoad:
     """Images whose times differ much, without a server."""
 
     def __init__(self) -> None:
+        self.given_up: str | None = None
         self.clock, self.rounds = 0.0, list[int]()
 
     def run(self, samples: Sequence[Sample], at_once: int) -> list[ImageTiming]:
@@ -443,6 +557,33 @@ def test_a_level_that_scatters_is_measured_longer_and_pictures_are_taken_in_turn
     assert level.images == 64
     assert level.images_per_s == pytest.approx(0.5, rel=0.05)
     assert asked[:4] == ["0.jpg", "1.jpg", "2.jpg", "0.jpg"]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        CapacityRecord(),
+        CapacityRecord(reason="no level was measured"),
+        CapacityRecord(knee=4, images_per_s=1.0, library=5, hours=1.0, slo="image.p50:1s", slo_level=4),
+        CapacityRecord(levels=[CapacityLevel(at_once=1, images=8, failures=8)], knee=1, images_per_s=1.0),
+        CapacityRecord(
+            levels=[CapacityLevel(at_once=n, images=8, failures=0, images_per_s=n) for n in (1, 2)],
+            reason="no time in which the load was steady",
+        ),
+        CapacityRecord(levels=[CapacityLevel(at_once=n, images=8, failures=0, p95_s=n) for n in (1, 2)]),
+    ],
+)
+def test_a_record_that_lacks_figures_is_shown_with_those_it_has(record: CapacityRecord) -> None:
+    words = " ".join(
+        [*capacity_text.sentences(record), *map(" ".join, map(capacity_text.cells, record.levels or ()))]
+    )
+    assert "None" not in words
+    assert (record.reason or "") in words
+    plots = capacity_plots(record)
+    assert [len(plot.labels) for plot in plots] == [2] * len(plots)
+    assert (
+        len(plots) == len({level.images_per_s or level.p95_s for level in record.levels or ()} - {None}) // 2
+    )
 
 
 def test_an_entry_with_a_capacity_is_loaded_again() -> None:

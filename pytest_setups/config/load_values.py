@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pytest_setups.registry.load_records import CapacityLevel
 
 MOST_AT_ONCE: Final = 256
+"""Images that are tagged at the same time, in a run as in a load."""
 MOST_LEVELS: Final = 32
 _SERVICE_LEVEL: Final = re.compile(
     r"(?P<figure>image\.p(?:50|95))\s*:\s*(?P<number>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>ms|s)"

@@ -20,7 +20,7 @@ from pytest_setups.config.field_values import (
     StageLanguages,
     TaggerCommand,
 )
-from pytest_setups.config.load_values import Levels, SloText
+from pytest_setups.config.load_values import MOST_AT_ONCE, Levels, SloText
 from pytest_setups.config.options import default
 from pytest_setups.config.soak_length import Soak
 from pytest_setups.redaction import command_secrets, environment_secrets, json_secrets
@@ -72,7 +72,7 @@ class Settings(BaseModel):
     vocabulary_column: str | None = None
     reference: Literal["metadata"] | None = None
     stream: bool = default("stream")
-    concurrency: int = Field(default("concurrency"), ge=1, le=256)
+    concurrency: int = Field(default("concurrency"), ge=1, le=MOST_AT_ONCE)
     repeat: int = Field(default("repeat"), ge=1, le=1000)
     warmup: int = Field(default("warmup"), ge=0, le=100)
     capacity: Levels | None = None

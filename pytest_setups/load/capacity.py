@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_setups.checks.output_checks import check_outcome
+from pytest_setups.config.load_values import MOST_AT_ONCE
 from pytest_setups.load import steady_window
 from pytest_setups.load.image_load import ThreadedLoad
-from pytest_setups.load.level_search import HIGHEST_LEVEL, LevelSearch, is_sound, kept_level, knee_of
+from pytest_setups.load.level_search import LevelSearch, is_sound, kept_level, knee_of
 from pytest_setups.load.load_process import LoadJob, ProcessLoad
 from pytest_setups.load.picture_spool import PictureSpool, SpooledPictures
 from pytest_setups.registry.load_records import CapacityLevel, CapacityRecord
@@ -83,12 +84,12 @@ class CapacityExperiment:
 def measure_levels(connection: Connection) -> Iterator[CapacityLevel]:
     """Measure the capacity of the server that answered: each level is returned as soon as it is known."""
     settings, own = connection.settings, connection.python_tagger
-    most_at_once = max(settings.capacity or (HIGHEST_LEVEL,))
+    most_at_once = max(settings.capacity or (MOST_AT_ONCE,))
     samples = list(connection.samples.values())
     with tempfile.TemporaryDirectory(prefix="pytest-setups-") as folder, ExitStack() as stack:
         if own is None:
             pictures = SpooledPictures(Path(folder))
-            load = ProcessLoad(_job(connection, pictures, most_at_once))
+            load = ProcessLoad(_job(connection, pictures))
             stack.callback(load.close)
             prepare = PictureSpool(pictures, settings.max_edge).fill
             experiment = CapacityExperiment(samples, prepare, load)
@@ -96,17 +97,19 @@ def measure_levels(connection: Connection) -> Iterator[CapacityLevel]:
             tagger = wrap_python_tagger(own.user_tagger, at_once=most_at_once, secrets=settings.secrets())
             # What a user's own tagger sends is its own affair: it is given the files.
             experiment = CapacityExperiment(samples, list, ThreadedLoad(tagger))
-        yield from LevelSearch(experiment.measure, settings.capacity or (), settings.slo).run()
+        for level in LevelSearch(experiment.measure, settings.capacity or (), settings.slo).run():
+            yield level
+            if experiment.load.given_up is not None:
+                return  # no other level would get an answer
 
 
-def _job(connection: Connection, pictures: SpooledPictures, connections: int) -> LoadJob:
+def _job(connection: Connection, pictures: SpooledPictures) -> LoadJob:
     return LoadJob(
         base_url=connection.base_url,
         api_key=connection.settings.api_key(),
         timeout_s=connection.settings.timeout,
         request=connection.request,
         pictures=pictures.folder,
-        connections=connections,
     )
 
 
@@ -118,10 +121,12 @@ def capacity_record(levels: Sequence[CapacityLevel], settings: Settings) -> Capa
     best = min(usable, key=lambda level: level.at_once, default=None)
     return CapacityRecord(
         levels=sorted(levels, key=lambda level: level.at_once),
+        given=list(settings.capacity or ()) or None,
         knee=knee.at_once if knee else None,
         images_per_s=knee.images_per_s if knee else None,
         slo=slo.text if slo else None,
         slo_level=kept.at_once if kept else None,
+        slo_at_least=kept.at_once == max(level.at_once for level in levels) if kept else None,
         recommended=best.at_once if best else None,
         reason=_reason(levels, slo, knee, kept),
         **_prediction(best, settings.library),

@@ -43,8 +43,28 @@ class ImageTiming:
         return lacking[0].failures[0].reason if lacking else None
 
 
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What a process sends of a load that it made.
+
+    Attributes:
+        timings: of the images.
+        given_up: why the server was not asked any more, None where it was.
+        error: why there are no timings: what the process did not expect.
+    """
+
+    timings: Sequence[ImageTiming] = ()
+    given_up: str | None = None
+    error: str | None = None
+
+
 class ImageLoad(Protocol):
-    """Tags images, several at once."""
+    """Tags images, several at once.
+
+    ``given_up`` is why the server was not asked any more in the last load, None where it was.
+    """
+
+    given_up: str | None
 
     def run(self, samples: Sequence[Sample], at_once: int) -> list[ImageTiming]:
         """Tag the images in their order, ``at_once`` at any time; as many without an answer end the load."""
@@ -54,6 +74,7 @@ class ThreadedLoad:
     """A load that threads of this process make; ``tagger`` is called from as many as images are tagged."""
 
     def __init__(self, tagger: Tagger) -> None:
+        self.given_up: str | None = None
         self._tagger = tagger
 
     def run(self, samples: Sequence[Sample], at_once: int) -> list[ImageTiming]:

@@ -1,4 +1,4 @@
-"""Which numbers of images at once are measured: given ones, or doubled until the throughput stops growing.
+"""Which numbers of images at once are measured: given ones, or doubled until more gain nothing.
 
 Pure: what measures a level is passed in.
 """
@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from pytest_setups.config.load_values import MOST_AT_ONCE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from pytest_setups.config.load_values import ServiceLevel
     from pytest_setups.registry.load_records import CapacityLevel
 
-HIGHEST_LEVEL: Final = 256
-"""Images at once, as in --setup-concurrency."""
 LEAST_GAIN: Final = 0.05
 """Of a doubling: less is no growth. The knee is the least level that lacks no more than this."""
 FINENESS: Final = 8
@@ -57,6 +57,8 @@ class LevelSearch:
             return True
         if self.given or before is None:
             return False
+        if self.slo is not None and self.slo.is_kept(level):
+            return False  # the largest level that keeps it is still to come
         return rate(level) < rate(before) * (1 + LEAST_GAIN)
 
     def _refine_knee(self) -> Iterator[CapacityLevel]:
@@ -122,6 +124,6 @@ def rate(level: CapacityLevel) -> float:
 
 def _doublings() -> Iterator[int]:
     at_once = 1
-    while at_once <= HIGHEST_LEVEL:
+    while at_once <= MOST_AT_ONCE:
         yield at_once
         at_once *= 2

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import os
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pytest_setups.api.client import Client
-from pytest_setups.load.image_load import ThreadedLoad
+from pytest_setups.load.image_load import LoadReport, ThreadedLoad
 from pytest_setups.load.picture_spool import SpooledPictures
-from pytest_setups.serving.processes.python_child import ParentPipe, PythonChild
+from pytest_setups.serving.processes.python_child import ChildEndedError, ParentPipe, PythonChild
 from pytest_setups.tagging.served_tagger import ServedTagger
 
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from pytest_setups.load.image_load import ImageTiming
     from pytest_setups.tagging.images import Sample
     from pytest_setups.tagging.keyword_schema import KeywordSchema
-    from pytest_setups.tagging.outputs import Outcome
     from pytest_setups.tagging.request import Request
 
 
@@ -32,21 +33,23 @@ class LoadJob:
         timeout_s: the deadline of a request, in seconds.
         request: what the requests have in common.
         pictures: the folder of the prepared pictures.
-        connections: how many images are tagged at the same time at most.
     """
 
     base_url: str
-    api_key: str | None
+    api_key: str | None = field(repr=False)
     timeout_s: float
     request: Request
     pictures: Path
-    connections: int
 
 
 class ProcessLoad:
-    """The process, seen from the one that wants the load."""
+    """The process, seen from the one that wants the load.
+
+    ``given_up`` is why the server was not asked any more in the last load, None where it was.
+    """
 
     def __init__(self, job: LoadJob) -> None:
+        self.given_up: str | None = None
         self._job = job
         self._child = PythonChild(__name__)
         self._child.send(job)
@@ -55,11 +58,14 @@ class ProcessLoad:
         """Tag the images; the timings are in the order in which the images ended.
 
         Raises:
-            ChildEndedError: the process ended before all of them were tagged.
+            ChildEndedError: the process ended, or cannot go on, before all of them were tagged.
         """
         self._child.send((list(samples), at_once))
-        timings: list[ImageTiming] = self._child.receive()
-        return [_having_schema(timing, self._job.request.schema) for timing in timings]
+        report: LoadReport = self._child.receive()
+        if report.error is not None:
+            raise ChildEndedError(report.error)
+        self.given_up = report.given_up
+        return [_having_schema(timing, self._job.request.schema) for timing in report.timings]
 
     def close(self) -> None:
         """End the process, and with it every request that is under way."""
@@ -69,29 +75,31 @@ class ProcessLoad:
 def main() -> None:
     """Make one load after the other, until the parent wants no more."""
     parent = ParentPipe.claim()
-    job: LoadJob = parent.receive()
-    client = Client(
-        base_url=job.base_url, api_key=job.api_key, timeout_s=job.timeout_s, connections=job.connections
-    )
-    load = ThreadedLoad(ServedTagger(client, job.request, SpooledPictures(job.pictures).read))
-    while True:
+    received = parent.receive_each()
+    job: LoadJob = next(received)
+    for samples, at_once in received:
         try:
-            samples, at_once = parent.receive()
-            # Both processes have the schema: with a vocabulary it has thousands of terms.
-            parent.send([_having_schema(timing, None) for timing in load.run(samples, at_once)])
-        except (EOFError, BrokenPipeError):
-            return
+            report = _make_load(job, samples, at_once)
+        except Exception as error:
+            # Anything: the parent has no other way to say what happened.
+            report = LoadReport(error=f"{type(error).__name__}: {error}")
+        try:
+            parent.send(report)
+        except BrokenPipeError:
+            os._exit(0)  # the parent has ended; at an ordinary exit Python would complain of what is left
+
+
+def _make_load(job: LoadJob, samples: Sequence[Sample], at_once: int) -> LoadReport:
+    # A client of its own: one that gave the server up does not ask it again.
+    client = Client(base_url=job.base_url, api_key=job.api_key, timeout_s=job.timeout_s, connections=at_once)
+    with closing(client):
+        load = ThreadedLoad(ServedTagger(client, job.request, SpooledPictures(job.pictures).read))
+        timings = [_having_schema(timing, None) for timing in load.run(samples, at_once)]
+        return LoadReport(timings, client.given_up)
 
 
 def _having_schema(timing: ImageTiming, schema: KeywordSchema | None) -> ImageTiming:
-    return replace(timing, outcomes=[_outcome_having(outcome, schema) for outcome in timing.outcomes])
-
-
-def _outcome_having(outcome: Outcome, schema: KeywordSchema | None) -> Outcome:
-    output = outcome.output
-    if output is None or output.keywords is None:
-        return outcome
-    return replace(outcome, output=replace(output, schema=schema))
+    return replace(timing, outcomes=[outcome.having_schema(schema) for outcome in timing.outcomes])
 
 
 if __name__ == "__main__":

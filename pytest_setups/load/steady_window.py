@@ -65,9 +65,11 @@ def images_per_s(windows: Sequence[SteadyWindow]) -> float | None:
 def margin(windows: Sequence[SteadyWindow]) -> float | None:
     """How far the true throughput may be from the measured one, as a share of it; None where not known.
 
-    On either side it holds with a confidence of 99 %. As many images are under way at any time as are tagged
-    at once, so the throughput is that number divided by the mean seconds of an image (Little's law), and as
-    sure as that mean. It says nothing of a server that becomes slower later.
+    As many images are under way at any time as are tagged at once, so the throughput is that number divided
+    by the mean seconds of an image (Little's law), and as sure as that mean. The margin is that of a
+    confidence of 99 % for independent images; those that are tagged at the same time are not quite
+    independent, so that it holds with about 97 % on either side. It says nothing of a server that becomes
+    slower later.
     """
     seconds = [value for window in windows for value in window.image_seconds]
     if len(seconds) < FEWEST_IMAGES:

@@ -33,8 +33,8 @@ class CapacityLevel(EntryPart):
 
     Of ``images``, ``failures`` had no answer in one of their stages, and ``unpopulated`` one that a check of
     outputs refuses. ``margin`` is how far the true throughput may be from the measured one, as a share of it,
-    on either side with a confidence of 99 %. ``client_limited`` says whether this package and not the server
-    was the limit, where that is known. ``reason`` is that of the first failure.
+    on either side with a confidence of about 97 %. ``client_limited`` says whether this package and not the
+    server was the limit, where that is known. ``reason`` is that of the first failure.
     """
 
     at_once: Count
@@ -52,17 +52,21 @@ class CapacityLevel(EntryPart):
 class CapacityRecord(EntryPart):
     """How many images a second the server tags at each number of images at once.
 
+    ``given`` are the numbers at once that were to be measured, None where they were searched for.
     ``knee`` is the least number at once whose throughput is within 5 % of the greatest, and ``images_per_s``
-    the throughput there. ``slo_level`` is the largest number at once that keeps the service level ``slo``,
-    and ``recommended`` the smaller of both. At that, a ``library`` of so many photographs takes ``hours``;
-    with a confidence of 99 % each not fewer than ``hours_low`` and not more than ``hours_high``.
+    the throughput there. ``slo_level`` is the largest number at once that keeps the service level ``slo``;
+    where ``slo_at_least``, no larger number was measured, and a larger one may keep it too. ``recommended``
+    is the smaller of knee and ``slo_level``. At that, a ``library`` of so many photographs takes ``hours``;
+    with a confidence of about 97 % each not fewer than ``hours_low`` and not more than ``hours_high``.
     """
 
     levels: list[CapacityLevel] | None = None
+    given: list[Count] | None = None
     knee: Count | None = None
     images_per_s: Amount | None = None
     slo: FreeText = None
     slo_level: Count | None = None
+    slo_at_least: bool | None = None
     recommended: Count | None = None
     library: Count | None = None
     hours: Amount | None = None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CAPACITY_PREFIX: Final = "capacity."
 """Of the figures that are measured only with --setup-capacity."""
+OTHER_LEVELS: Final = "other numbers of images at once were to be measured (--setup-capacity)"
 
 
 def _not_known(_: Performance) -> None:
@@ -34,8 +35,8 @@ class PerformanceFigure:
         higher_is_better: whether it is worse when it falls, and not when it rises.
         example: a bound on it, as people type it.
         value: reads it; None where it was not measured.
-        margin: how far the true figure may be from it on either side with a confidence of 99 %, as a share
-            of it; None where that is not known, and every change beyond a bound counts.
+        margin: how far the true figure may be from it on either side with a confidence of about 97 %, as a
+            share of it; None where that is not known, and every change beyond a bound counts.
         unjudged: why a bound on it is not judged, None where it is.
         timed: whether it compares only on the same hardware.
         basis: what both sides must have in common.
@@ -81,6 +82,24 @@ def _slo_level(performance: Performance) -> float | None:
     return performance.capacity.slo_level if performance.capacity else None
 
 
+def _open_slo_level(performance: Performance) -> str | None:
+    """Whether the service level was kept wherever it was measured, or the client was the limit."""
+    record = performance.capacity
+    if record and record.slo_at_least:
+        return f"the service level is kept at least up to {record.slo_level} at once; more was not measured"
+    return _client_limit(performance)
+
+
+def _levels_basis(performance: Performance) -> object:
+    """The numbers of images at once that were to be measured, None where they were searched for."""
+    return performance.capacity.given if performance.capacity else None
+
+
+def _slo_basis(performance: Performance) -> object:
+    slo = performance.capacity.slo if performance.capacity else None
+    return "".join((slo or "").lower().split()), _levels_basis(performance)
+
+
 def _knee_level(performance: Performance) -> CapacityLevel | None:
     record = performance.capacity
     levels = record.levels or () if record else ()
@@ -123,14 +142,16 @@ PERFORMANCE_FIGURES: Final[Mapping[str, PerformanceFigure]] = {
         PerformanceFigure(
             "capacity.images_per_s", "images/s", higher_is_better=True, example="capacity.images_per_s:-10%",
             value=_images_per_s, margin=_margin_at_knee, unjudged=_client_limit,
+            basis=_levels_basis, other_basis=OTHER_LEVELS,
         ),
         PerformanceFigure(
             "capacity.knee", "images at once", higher_is_better=True, example="capacity.knee:-25%",
-            value=_knee, unjudged=_client_limit,
+            value=_knee, unjudged=_client_limit, basis=_levels_basis, other_basis=OTHER_LEVELS,
         ),
         PerformanceFigure(
             "capacity.slo_level", "images at once", higher_is_better=True, example="capacity.slo_level:-25%",
-            value=_slo_level, unjudged=_client_limit,
+            value=_slo_level, unjudged=_open_slo_level, basis=_slo_basis,
+            other_basis="another service level was to be kept, or other numbers of images at once measured",
         ),
         PerformanceFigure(
             "energy.joules_per_image", "J", higher_is_better=False, example="energy.joules_per_image:10%",

@@ -19,19 +19,20 @@ COLUMNS: Final = ("at once", "images", "failed", "unpopulated", "images/s", "p50
 def lines(result: RunResult) -> Iterator[str]:
     """The lines of a terminal; none where no capacity was measured."""
     record = result.performance.capacity
-    if record is None or not record.levels:
+    if record is None:
         return
-    yield "capacity: whole images, at each number of them at once"
-    yield _line(COLUMNS)
-    yield from (_line(cells(level)) for level in record.levels)
+    if record.levels:
+        yield "capacity: whole images, at each number of them at once"
+        yield _line(COLUMNS)
+        yield from (_line(cells(level)) for level in record.levels)
     yield from sentences(record)
 
 
 def cells(level: CapacityLevel) -> list[str]:
     """The cells of a level's row."""
-    counts = [level.at_once, level.images, level.failures, level.unpopulated]
-    times = map(formatting.seconds, (level.p50_s, level.p95_s))
-    return [*map(str, counts), formatting.seconds(level.images_per_s), *times]
+    unpopulated = formatting.NO_FIGURE if level.unpopulated is None else str(level.unpopulated)
+    counts = [str(level.at_once), str(level.images), str(level.failures), unpopulated]
+    return [*counts, *map(formatting.seconds, (level.images_per_s, level.p50_s, level.p95_s))]
 
 
 def level_text(level: CapacityLevel) -> str:
@@ -53,7 +54,10 @@ def sentences(record: CapacityRecord) -> Iterator[str]:
     if record.knee is not None and record.images_per_s is not None:
         yield f"knee: {record.images_per_s:.3f} images/s at {record.knee} at once{_more(record)}"
     if record.slo is not None and record.slo_level is not None:
-        yield f"slo: {one_line(record.slo, 60)} is kept up to {record.slo_level} at once"
+        least = "at least " if record.slo_at_least else ""
+        yield f"slo: {one_line(record.slo, 60)} is kept {least}up to {record.slo_level} at once"
+    if record.reason is not None and record.reason not in [level.reason for level in failed]:
+        yield f"capacity: {one_line(record.reason, 200)}"
     yield from prediction(record)
 
 
@@ -61,7 +65,9 @@ def prediction(record: CapacityRecord) -> Iterator[str]:
     """The hours for a library: ``80,000 photographs: 9.4 h at 12 at once``."""
     if record.library is None or record.hours is None:
         return
-    text = f"{record.library:,} photographs: {_hours(record.hours)} at {record.recommended} at once"
+    text = f"{record.library:,} photographs: {_hours(record.hours)}"
+    if record.recommended is not None:
+        text += f" at {record.recommended} at once"
     if record.hours_low is not None and record.hours_high is not None:
         text += f" ({_hours(record.hours_low)} to {_hours(record.hours_high)})"
     yield text
@@ -69,8 +75,8 @@ def prediction(record: CapacityRecord) -> Iterator[str]:
 
 def _more(record: CapacityRecord) -> str:
     """Whether more at once was tried."""
-    highest = max(level.at_once for level in record.levels or () if not level.failures)
-    return "" if record.knee == highest else "; more at once gain less than 5 %"
+    highest = max((level.at_once for level in record.levels or () if not level.failures), default=0)
+    return "; more at once gain less than 5 %" if record.knee is not None and record.knee < highest else ""
 
 
 def _hours(hours: float) -> str:

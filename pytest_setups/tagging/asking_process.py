@@ -14,7 +14,6 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from pytest_setups.api.client import Client
-from pytest_setups.registry.entry import Stage
 from pytest_setups.serving.processes.python_child import ChildEndedError, ParentPipe, PythonChild
 from pytest_setups.tagging.preparation import PreparedPictures
 from pytest_setups.tagging.served_tagger import ServedTagger
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from pytest_setups.api.request_log import RequestLog
     from pytest_setups.redaction import Redactor
+    from pytest_setups.registry.entry import Stage
     from pytest_setups.tagging.images import Sample
     from pytest_setups.tagging.keyword_schema import KeywordSchema
     from pytest_setups.tagging.request import Request
@@ -133,7 +133,6 @@ def _ask(parent: ParentPipe, job: AskingJob) -> None:
     tagger = ServedTagger(client, job.request, pictures.take)
     TaggingThreads(tagger, job.plan, job.at_once, deliveries.put)
     for _ in range(job.outcomes):
-        # Both processes have the schema: with a vocabulary it has thousands of terms.
         delivery = _having_schema(deliveries.get(), None)
         parent.send((_portable(delivery, client.redactor), client.log.drain(), client.given_up))
 
@@ -148,9 +147,9 @@ def _portable(delivery: Delivery, redactor: Redactor) -> Delivery:
 
 def _having_schema(delivery: Delivery, schema: KeywordSchema | None) -> Delivery:
     outcome = delivery.result
-    if isinstance(outcome, BaseException) or outcome.output is None or delivery.stage is not Stage.KEYWORDS:
+    if isinstance(outcome, BaseException):
         return delivery
-    return replace(delivery, result=replace(outcome, output=replace(outcome.output, schema=schema)))
+    return replace(delivery, result=outcome.having_schema(schema))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from pytest_setups.registry.entry import Stage
@@ -87,6 +87,16 @@ class Outcome:
     def server_fault(self) -> str | None:
         """The fault of the server because of which there is no output, None without one."""
         return next((failure.server_fault for failure in self.failures if failure.server_fault), None)
+
+    def having_schema(self, schema: KeywordSchema | None) -> Self:
+        """The outcome with this schema, where it is one of keywords.
+
+        Two processes that exchange outcomes both have the schema and leave it out of them: with a vocabulary
+        it has thousands of terms.
+        """
+        if self.output is None or self.stage is not Stage.KEYWORDS:
+            return self
+        return replace(self, output=replace(self.output, schema=schema))
 
 
 @dataclass(frozen=True, slots=True)

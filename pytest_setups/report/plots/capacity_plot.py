@@ -40,17 +40,21 @@ class CapacityPlot:
 
 
 def capacity_plots(record: CapacityRecord | None) -> list[CapacityPlot]:
-    """The curves of throughput and of times; none where fewer than two levels were measured."""
-    levels = [level for level in (record.levels or () if record else ()) if level.images_per_s]
-    if len(levels) < 2:
-        return []
-    return [
+    """The curves of throughput and of times; none where fewer than two levels have a figure of a curve."""
+    levels = record.levels or () if record else ()
+    plots = (
         _plot("Images per second", levels, ("images_per_s",), unit="/s"),
         _plot("Seconds of an image", levels, ("p50_s", "p95_s"), unit="s"),
-    ]
+    )
+    return [plot for plot in plots if plot]
 
 
-def _plot(name: str, levels: Sequence[CapacityLevel], figures: Sequence[str], *, unit: str) -> CapacityPlot:
+def _plot(
+    name: str, levels: Sequence[CapacityLevel], figures: Sequence[str], *, unit: str
+) -> CapacityPlot | None:
+    levels = [level for level in levels if any(getattr(level, figure) is not None for figure in figures)]
+    if len(levels) < 2:
+        return None
     values = {figure: [getattr(level, figure) for level in levels] for figure in figures}
     highest = max(value for line in values.values() for value in line if value is not None)
     axis = Axis.up_to(highest, max_steps=5, unit=unit)

@@ -12,11 +12,13 @@ import pickle
 import subprocess
 import sys
 import threading
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from pytest_setups.serving.processes.signals import describe_exit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import IO
 
 
@@ -139,11 +141,29 @@ class ParentPipe:
         pickle.dump(value, self._target)
         self._target.flush()
 
+    def receive_each(self) -> Iterator[Any]:
+        """The values that the parent sends; this process ends when the parent does, whatever it is doing."""
+        values: SimpleQueue[Any] = SimpleQueue()
+        threading.Thread(target=self._read_each, args=(values,), daemon=True).start()
+        while True:
+            yield values.get()
+
     def end_with_parent(self) -> None:
         """End this process as soon as the parent ends, which sends nothing more."""
         threading.Thread(target=self._wait_for_end, daemon=True).start()
 
+    def _read_each(self, values: SimpleQueue[Any]) -> None:
+        try:
+            while True:
+                values.put(self.receive())
+        finally:
+            _exit_at_once()
+
     def _wait_for_end(self) -> None:
         self._source.read()
-        # Not sys.exit: threads that wait for a server's answer would keep the process.
-        os._exit(1)
+        _exit_at_once()
+
+
+def _exit_at_once() -> None:
+    # Not sys.exit: threads that wait for a server's answer would keep the process.
+    os._exit(1)
