@@ -123,7 +123,7 @@ def test_requests_of_another_tagger_are_not_known(run: Run, project: pytest.Pyte
 def test_the_requests_of_a_crashed_worker_are_not_known(run: Run, project: pytest.Pytester) -> None:
     project.makepyfile(test_own="import os\n\ndef test_own(): os._exit(1)")
     suite = ("--pyargs", "pytest_setups.suite.test_setup")
-    run("-n", "2", "--record-failed", *suite, "test_own.py")
+    run("-n", "1", "--max-worker-restart=0", "--record-failed", *suite, "test_own.py")
 
     counters = counters_of(only_entry(project.path))
     assert counters["finished"]["stop"] >= 9

@@ -94,7 +94,7 @@ def test_a_rise_that_a_known_cache_may_be_is_named_and_fails_nothing(
 
 def test_a_server_that_becomes_slower_fails(launch: Callable[..., pytest.RunResult]) -> None:
     result = launch(
-        "--owned-by somebody --slow 0.005 --slower 0.1", "--setup-soak=40images", "-k", "test_soak"
+        "--owned-by somebody --slow 0.003 --slower 0.1", "--setup-soak=40images", "-k", "test_soak"
     )
 
     result.assert_outcomes(failed=1, deselected=11)
