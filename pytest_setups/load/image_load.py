@@ -67,7 +67,7 @@ class ImageLoad(Protocol):
     given_up: str | None
 
     def run(self, samples: Sequence[Sample], at_once: int) -> list[ImageTiming]:
-        """Tag the images in their order, ``at_once`` at any time; as many without an answer end the load."""
+        """Tag the images in their order, ``at_once`` at any time; one fewer after each without an answer."""
 
 
 class ThreadedLoad:
@@ -79,7 +79,7 @@ class ThreadedLoad:
 
     def run(self, samples: Sequence[Sample], at_once: int) -> list[ImageTiming]:
         """Tag the images; the timings are in the order in which the images ended."""
-        work = _Work(iter(samples), at_once)
+        work = _Work(iter(samples))
         with ThreadPoolExecutor(at_once, thread_name_prefix="setup-load") as pool:
             futures = [pool.submit(self._tag_until_done, work) for _ in range(at_once)]
             try:
@@ -93,7 +93,10 @@ class ThreadedLoad:
 
     def _tag_until_done(self, work: _Work) -> None:
         while (sample := work.take()) is not None:
-            work.add(self._tag(sample))
+            timing = self._tag(sample)
+            work.add(timing)
+            if timing.fault is not None:
+                return  # as many faults as threads end the load, and none waits for a hanging server twice
 
     def _tag(self, sample: Sample) -> ImageTiming:
         image, outcomes = ImageOutcomes(self._tagger, sample), []
@@ -108,23 +111,20 @@ class ThreadedLoad:
 class _Work:
     """What the threads of a load share: the images that are left, and the timings so far."""
 
-    def __init__(self, samples: Iterator[Sample], at_once: int) -> None:
+    def __init__(self, samples: Iterator[Sample]) -> None:
         self._samples = samples
-        self._at_once = at_once
         self._lock = threading.Lock()
-        self._faults = 0
         self.timings: list[ImageTiming] = []
 
     def take(self) -> Sample | None:
         """The next image, None where there is no more to do."""
         with self._lock:
-            return None if self._faults >= self._at_once else next(self._samples, None)
+            return next(self._samples, None)
 
     def add(self, timing: ImageTiming) -> None:
         """Keep a timing."""
         with self._lock:
             self.timings.append(timing)
-            self._faults += timing.fault is not None
 
     def stop(self) -> None:
         """Let no more images be begun."""
