@@ -1,8 +1,8 @@
 """A server whose every answer takes a known time: ``timed_server PORT MEAN_SECONDS constant|exponential``.
 
 ``GET /log`` says when the first byte of each request of a photo arrived, by the kernel's clock, and when its
-answer was written: seconds since the epoch. What a client reports beyond that is its own. Photos are told
-from the small pictures of the vision proof by their size; only these are looked at.
+answer was written: seconds since the epoch. What a client reports beyond that is its own. A
+request is for a photo if it is large; the small pictures of the vision proof are decoded.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def test_a_leak_is_proved_and_fails_the_run(
     launch: Callable[..., pytest.RunResult], project: pytest.Pytester
 ) -> None:
     result = launch(
-        "--owned-by somebody --leak-mib 1",
+        "--owned-by acme --leak-mib 1",
         "--setup-soak=60images", "--record-failed", "--setup-report=r.html", "--junitxml=j.xml",
     )  # fmt: skip
 
@@ -93,9 +93,7 @@ def test_a_rise_that_a_known_cache_may_be_is_named_and_fails_nothing(
 
 
 def test_a_server_that_becomes_slower_fails(launch: Callable[..., pytest.RunResult]) -> None:
-    result = launch(
-        "--owned-by somebody --slow 0.003 --slower 0.1", "--setup-soak=40images", "-k", "test_soak"
-    )
+    result = launch("--owned-by acme --slow 0.003 --slower 0.1", "--setup-soak=40images", "-k", "test_soak")
 
     result.assert_outcomes(failed=1, deselected=11)
     assert re.search(

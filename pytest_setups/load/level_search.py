@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LEAST_GAIN: Final = 0.05
 """Of a doubling: less is no growth. The knee is the least level that lacks no more than this."""
 FINENESS: Final = 8
-"""Two levels that are nearer than this part of the higher one are not told apart by a third between them."""
+"""Between two levels that differ by less than this part of the higher one, no third is measured."""
 
 
 @dataclass(slots=True)

@@ -35,7 +35,7 @@ class SentPictures:
     def of(
         cls, measurements: Sequence[Measurement], digests: Mapping[str, str | None], text_tokens: int | None
     ) -> SentPictures:
-        """The pictures that were measured; ``digests`` tells those apart that differ only by name."""
+        """The pictures that were measured; those with the same digest differ only by name."""
         first: dict[str, Measurement] = {}
         asked = [(m.started_utc, m) for m in measurements if m.started_utc is not None]
         for _, measured in sorted(asked, key=itemgetter(0)):

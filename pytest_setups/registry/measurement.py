@@ -134,7 +134,7 @@ _NO_NAMES: Final[set[str]] = set()
 def compact(measurement: Measurement) -> Measurement:
     """The same measurement in a third of the memory, to be kept until the end of a run.
 
-    Pydantic keeps with each object the names of the fields that it was given, which nobody asks for here.
+    Pydantic keeps with each object the names of the fields that it was given, which are not needed here.
     """
     values = vars(measurement) | {"image": sys.intern(measurement.image)}
     return Measurement.model_construct(_NO_NAMES, **values)

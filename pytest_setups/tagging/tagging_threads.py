@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What became of one stage of one image: its outcome, or an error that nobody expected."""
+    """What became of one stage of one image: its outcome, or an unexpected error."""
 
     sample: Sample
     stage: Stage
