@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -40,7 +38,7 @@ from pytest_setups.tagging.prompts import load_prompts
 from pytest_setups.tagging.request import Request
 from tests.conftest import Run, draw, entries, no_traceback_of_ours, only_entry
 from tests.servers.scripted import Ask, Reply, Scripted, as_json, seeing
-from tests.test_concurrency import start
+from tests.sessions import interrupted, start
 
 SHORT_S = 0.01
 """Long enough that the answers to two requests overlap."""
@@ -305,16 +303,8 @@ def test_ctrl_c_keeps_what_was_measured(project: pytest.Pytester, server: Script
 
     server.chat = hang_under_load
     process = start(project.path, server, "--setup-capacity=1,2", "--setup-timeout=3600", "--record")
-    try:
-        assert hanging.wait(30)
-        os.kill(process.pid, signal.SIGINT)
-        output, _ = process.communicate(timeout=100)
-    finally:
-        process.kill()
-
-    assert process.returncode == pytest.ExitCode.INTERRUPTED
+    output = interrupted(process, hanging)
     assert re.search(r"^ +1 +\d+ +0 +0 ", output, re.MULTILINE), output
-    assert "not recorded: the run was interrupted" in output
     assert entries(project.path) == {}
 
 

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import signal
-import subprocess
-import sys
 import threading
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -18,6 +13,7 @@ import pytest
 from pytest_setups.tagging.images import prepare
 from tests.conftest import Run, draw, entries
 from tests.servers.scripted import Ask, Reply, Scripted, completion, seeing
+from tests.sessions import interrupted, start
 
 FIRST_MEASURED = 18
 """Requests before the measured ones: the warm-up and those of the vision proof."""
@@ -260,30 +256,9 @@ def test_ctrl_c_ends_without_waiting_for_answers(
     process = start(
         project.path, server, "--record", "--setup-timeout=3600", f"--setup-concurrency={concurrency}"
     )
-    try:
-        assert hanging.wait(30)
-        os.kill(process.pid, signal.SIGINT)
-        output, _ = process.communicate(timeout=100)
-    finally:
-        process.kill()
-    assert process.returncode == pytest.ExitCode.INTERRUPTED
-    assert "not recorded: the run was interrupted" in output
+    output = interrupted(process, hanging)
     assert "pytest_setups/" not in output.split("KeyboardInterrupt")[0].split("setup .")[0]
     assert entries(project.path) == {}
-
-
-def start(folder: Path, server: Scripted, *arguments: str) -> subprocess.Popen[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "no:cacheprovider",
-        "--setup-base-url",
-        server.url,
-        *arguments,
-    ]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def test_a_crashed_worker_records_nothing(
