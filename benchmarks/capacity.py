@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.running_server import running_server
+from pytest_setups.api.access import ServerAccess
 from pytest_setups.load.capacity import CapacityExperiment
 from pytest_setups.load.level_search import LevelSearch, knee_of
 from pytest_setups.load.load_process import LoadJob, ProcessLoad
@@ -54,7 +55,7 @@ def experiment(url: str, samples: Sequence[Sample]) -> Iterator[CapacityExperime
     request = Request(dict.fromkeys(Stage, "served"), load_prompts("default"), parameters)
     with tempfile.TemporaryDirectory() as folder:
         pictures = SpooledPictures(Path(folder))
-        load = ProcessLoad(LoadJob(url, None, 60.0, request, pictures.folder))
+        load = ProcessLoad(LoadJob(ServerAccess(url, None, 60.0), request, pictures.folder))
         try:
             yield CapacityExperiment(samples, PictureSpool(pictures, MAX_EDGE).fill, load)
         finally:

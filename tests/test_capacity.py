@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from pytest_setups.api.access import ServerAccess
 from pytest_setups.config.load_values import ServiceLevel
 from pytest_setups.load.capacity import CapacityExperiment
 from pytest_setups.load.image_load import ImageTiming
@@ -233,7 +234,7 @@ def test_a_load_process_that_is_killed_is_a_failure_with_a_reason(run: Run, serv
 
 def load_job(server: Scripted, pictures: Path) -> LoadJob:
     request = Request(dict.fromkeys(Stage, "served"), load_prompts("default"), {})
-    return LoadJob(server.url, None, 60.0, request, pictures)
+    return LoadJob(ServerAccess(server.url, None, 60.0), request, pictures)
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def measure_levels(connection: Connection) -> Iterator[CapacityLevel]:
     with tempfile.TemporaryDirectory(prefix="pytest-setups-") as folder, ExitStack() as stack:
         if own is None:
             pictures = SpooledPictures(Path(folder))
-            load = ProcessLoad(_job(connection, pictures))
+            load = ProcessLoad(LoadJob(connection.access, connection.request, pictures.folder))
             stack.callback(load.close)
             prepare = PictureSpool(pictures, settings.max_edge).fill
             experiment = CapacityExperiment(samples, prepare, load)
@@ -101,16 +101,6 @@ def measure_levels(connection: Connection) -> Iterator[CapacityLevel]:
             yield level
             if experiment.load.given_up is not None:
                 return  # no other level would get an answer
-
-
-def _job(connection: Connection, pictures: SpooledPictures) -> LoadJob:
-    return LoadJob(
-        base_url=connection.base_url,
-        api_key=connection.settings.api_key(),
-        timeout_s=connection.settings.timeout,
-        request=connection.request,
-        pictures=pictures.folder,
-    )
 
 
 def capacity_record(levels: Sequence[CapacityLevel], settings: Settings) -> CapacityRecord:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pytest_setups.api.client import Client
 from pytest_setups.load.image_load import LoadReport, ThreadedLoad
 from pytest_setups.load.picture_spool import SpooledPictures
 from pytest_setups.serving.processes.python_child import ChildEndedError, ParentPipe, PythonChild
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from pytest_setups.api.access import ServerAccess
     from pytest_setups.load.image_load import ImageTiming
     from pytest_setups.tagging.images import Sample
     from pytest_setups.tagging.keyword_schema import KeywordSchema
@@ -28,16 +28,12 @@ class LoadJob:
     """What a process asks, and how.
 
     Attributes:
-        base_url: where the server answers.
-        api_key: the key that it is sent, None without one.
-        timeout_s: the deadline of a request, in seconds.
+        access: how the server is reached.
         request: what the requests have in common.
         pictures: the folder of the prepared pictures.
     """
 
-    base_url: str
-    api_key: str | None = field(repr=False)
-    timeout_s: float
+    access: ServerAccess
     request: Request
     pictures: Path
 
@@ -91,8 +87,7 @@ def main() -> None:
 
 def _make_load(job: LoadJob, samples: Sequence[Sample], at_once: int) -> LoadReport:
     # A client of its own: one that gave the server up does not ask it again.
-    client = Client(base_url=job.base_url, api_key=job.api_key, timeout_s=job.timeout_s, connections=at_once)
-    with closing(client):
+    with closing(job.access.client(at_once)) as client:
         load = ThreadedLoad(ServedTagger(client, job.request, SpooledPictures(job.pictures).read))
         timings = [_having_schema(timing, None) for timing in load.run(samples, at_once)]
         return LoadReport(timings, client.given_up)

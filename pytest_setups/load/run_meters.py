@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pytest_setups.api.client import Client
 from pytest_setups.api.request_log import RequestLog
 from pytest_setups.load.energy_meter import EnergyMeter
 from pytest_setups.load.meters import Meters
@@ -74,18 +73,9 @@ class RunMeters:
         backend = connection.connected_server().identity.backend
         price = connection.settings.price_kwh
         return {
-            SERVER_COUNTERS: ServerCounters(self._client, backend, self._own_requests),
+            SERVER_COUNTERS: ServerCounters(connection.access.client, backend, self._own_requests),
             "energy": EnergyMeter(connection.base_url, price_kwh=price),
         }
-
-    def _client(self) -> Client:
-        settings = self._connection.settings
-        return Client(
-            base_url=self._connection.base_url,
-            api_key=settings.api_key(),
-            timeout_s=settings.timeout,
-            connections=1,
-        )
 
     def _own_requests(self) -> OwnRequests:
         log = RequestLog.merged([self._connection.request_log, *self._worker_logs])

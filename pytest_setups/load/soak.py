@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pytest_setups.api.client import Client
 from pytest_setups.load.host_caches import host_cache
 from pytest_setups.load.server_memory import ServerMemory
 from pytest_setups.load.soak_log import SoakLog
@@ -30,6 +29,7 @@ from pytest_setups.tagging.tagger import ImageOutcomes
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
+    from pytest_setups.api.client import Client
     from pytest_setups.config.soak_length import SoakLength
     from pytest_setups.run.connection import Connection
     from pytest_setups.tagging.images import PreparedImage, Sample
@@ -163,9 +163,10 @@ def soak_images(connection: Connection, log: SoakLog, judge: Callable[[Outcome],
     if settings.soak is None:
         return
     turns = SoakTurns(list(connection.samples.values()), settings.soak, seed)
+    # A client of the soak's own: its requests are not those that are measured, and Ctrl-C ends only them.
     with (
         tempfile.TemporaryDirectory(prefix="pytest-setups-") as folder,
-        closing(_client(connection)) as client,
+        closing(connection.access.client(settings.concurrency)) as client,
     ):
         tagger = _soak_tagger(connection, client, Path(folder), seed)
         experiment = SoakExperiment(tagger, settings.concurrency, client.abort)
@@ -176,17 +177,6 @@ def soak_images(connection: Connection, log: SoakLog, judge: Callable[[Outcome],
                 if log.unanswered_in_a_row >= UNANSWERED:
                     log.end_early(f"the last {UNANSWERED} images in a row got no answer")
                     return
-
-
-def _client(connection: Connection) -> Client:
-    """A client of the soak's own: its requests are not those that are measured, and Ctrl-C ends only them."""
-    settings = connection.settings
-    return Client(
-        base_url=connection.base_url,
-        api_key=settings.api_key(),
-        timeout_s=settings.timeout,
-        connections=settings.concurrency,
-    )
 
 
 def _soak_tagger(connection: Connection, client: Client, folder: Path, seed: str) -> SoakTagger:

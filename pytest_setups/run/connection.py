@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_setups.api.client import Client
+from pytest_setups.api.access import ServerAccess
 from pytest_setups.api.errors import ServerError
 from pytest_setups.api.request_log import RequestLog
 from pytest_setups.redaction import Redactor, redact_url, url_secrets
@@ -32,6 +32,7 @@ from pytest_setups.tagging.served_tagger import ServedTagger
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from pytest_setups.api.client import Client
     from pytest_setups.checks.expectations import Expectation
     from pytest_setups.config.settings import Settings
     from pytest_setups.registry.entry import CommandSource
@@ -218,15 +219,15 @@ class Connection:
         files = {f"{{{name}}}": path for name, path in folder.placeholders().items()} if folder else {}
         return Redactor(secrets, {**self._host.private_places, **files})
 
+    @property
+    def access(self) -> ServerAccess:
+        """How the server is reached."""
+        return ServerAccess(self._base_url, self.settings.api_key(), self.settings.timeout)
+
     @cached_property
     def client(self) -> Client:
         """The one client of this process."""
-        client = Client(
-            base_url=self._base_url,
-            api_key=self.settings.api_key(),
-            timeout_s=self.settings.timeout,
-            connections=self.settings.concurrency,
-        )
+        client = self.access.client(self.settings.concurrency)
         self._open.callback(client.close)
         return client
 
@@ -382,9 +383,7 @@ class Connection:
     def _asking_job(self, plan: Mapping[Sample, Sequence[Stage]]) -> AskingJob:
         settings = self.settings
         return AskingJob(
-            base_url=self._base_url,
-            api_key=settings.api_key(),
-            timeout_s=settings.timeout,
+            access=self.access,
             request=self.request,
             max_edge=settings.max_edge,
             at_once=settings.concurrency,

@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import threading
 import traceback
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from pytest_setups.api.client import Client
 from pytest_setups.serving.processes.python_child import ChildEndedError, ParentPipe, PythonChild
 from pytest_setups.tagging.preparation import PreparedPictures
 from pytest_setups.tagging.served_tagger import ServedTagger
@@ -22,6 +21,8 @@ from pytest_setups.tagging.tagging_threads import Delivery, TaggingThreads
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pytest_setups.api.access import ServerAccess
+    from pytest_setups.api.client import Client
     from pytest_setups.api.request_log import RequestLog
     from pytest_setups.redaction import Redactor
     from pytest_setups.registry.entry import Stage
@@ -35,18 +36,14 @@ class AskingJob:
     """What a process asks, and how.
 
     Attributes:
-        base_url: where the server answers.
-        api_key: the key that it is sent, None without one.
-        timeout_s: the deadline of a request, in seconds.
+        access: how the server is reached.
         request: what the requests have in common.
         max_edge: the longest edge of a sent picture, in pixels.
         at_once: how many images are tagged at the same time.
         plan: the images in order, each with its stages in order.
     """
 
-    base_url: str
-    api_key: str | None = field(repr=False)
-    timeout_s: float
+    access: ServerAccess
     request: Request
     max_edge: int
     at_once: int
@@ -126,9 +123,7 @@ def main() -> None:
 
 def _ask(parent: ParentPipe, job: AskingJob) -> None:
     deliveries: SimpleQueue[Delivery] = SimpleQueue()
-    client = Client(
-        base_url=job.base_url, api_key=job.api_key, timeout_s=job.timeout_s, connections=job.at_once
-    )
+    client = job.access.client(job.at_once)
     pictures = PreparedPictures(job.plan, max_edge=job.max_edge, ahead=job.at_once)
     tagger = ServedTagger(client, job.request, pictures.take)
     TaggingThreads(tagger, job.plan, job.at_once, deliveries.put)
