@@ -6,7 +6,6 @@ import re
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,8 +20,6 @@ from tests.servers.scripted import Ask, Reply, Scripted, completion, seeing, ser
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-import_module("pynvml")  # for the same reason
 
 COLOURS = {"boats": "navy", "cat": "orange", "rocket": "crimson"}
 
